@@ -1,0 +1,1 @@
+"""The specification language: sorts, records, actions, front end, typed IR, traces."""
