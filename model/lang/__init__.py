@@ -1,1 +1,45 @@
-"""The specification language: sorts, records, actions, front end, typed IR, traces."""
+"""The specification language: what a specification imports.
+
+    from kmemspec import Array, Parameter, Record, Sort, Spec, action, choose, clause, indices, invariant, require
+"""
+
+from .actions import (
+    Clauses,
+    action,
+    bounded,
+    choose,
+    clause,
+    invariant,
+    require,
+    signed,
+    step_property,
+    unsigned,
+)
+from .records import Array, Record, indices
+from .sorts import GHOST, FromScope, Machine, Range, Sort
+from .spec import Parameter, Refinement, Requirement, Spec
+
+__all__ = [
+    "GHOST",
+    "Array",
+    "Clauses",
+    "FromScope",
+    "Machine",
+    "Parameter",
+    "Range",
+    "Record",
+    "Refinement",
+    "Requirement",
+    "Sort",
+    "Spec",
+    "action",
+    "bounded",
+    "choose",
+    "clause",
+    "indices",
+    "invariant",
+    "require",
+    "signed",
+    "step_property",
+    "unsigned",
+]

@@ -1,0 +1,202 @@
+"""The words of a specification: action, require, choose, bounded, invariant, step property, clause.
+
+In CPython they are ordinary functions and exceptions, so a specification runs and debugs as it stands; the front
+end recognises the same names in the source. `choose` asks whoever runs the action (a `Chooser`), never a global.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import functools
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
+
+from . import source
+from .ir import FailureKind
+from .records import Record, StepFailure
+from .sorts import SizeExpression, size
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Disabled(Exception):
+    """A guard is false: the action cannot happen with these arguments in this state."""
+
+
+class GuardPassed(Exception):
+    """Raised by `require` in a probe, once all leading guards of an action are true."""
+
+
+class Chooser(Protocol):
+    """Who decides non-deterministic choices: an engine, a test, or a person."""
+
+    def choose(self, options: range) -> int: ...
+
+
+CHOOSER: ContextVar[Chooser] = ContextVar("kmemspec_chooser")
+"""The chooser of the step that is running; set by the engine for the duration of one step."""
+
+PROBE: ContextVar[list[int] | None] = ContextVar("kmemspec_probe", default=None)
+"""In a guard probe: how many leading guards are still to pass."""
+
+
+def require(condition: bool) -> None:
+    """The action is enabled only if the condition holds."""
+    if not condition:
+        raise Disabled
+    probe = PROBE.get()
+    if probe is not None:
+        probe[0] -= 1
+        if probe[0] == 0:
+            raise GuardPassed
+
+
+def choose(options: range) -> int:
+    """Any of the options; an empty range disables the action. Options are `indices(array)` or `range(low, high)`."""
+    if len(options) == 0:
+        raise Disabled
+    chooser = CHOOSER.get(None)
+    if chooser is None:
+        raise RuntimeError("choose() needs an engine: run the action through kmemspec, or set CHOOSER for a test")
+    return chooser.choose(options)
+
+
+def unsigned(value: int, bits: int) -> int:
+    """`value` as a C unsigned integer of `bits` bits (a number, not a scope parameter)."""
+    return value % (1 << bits)
+
+
+def signed(value: int, bits: int) -> int:
+    """`value` as a C signed integer of `bits` bits in two's complement."""
+    half = 1 << (bits - 1)
+    return (value + half) % (1 << bits) - half
+
+
+class Clause(NamedTuple):
+    """One named statement of a property, and the elements it is about."""
+
+    name: str
+    holds: bool
+    elements: tuple[Any, ...]
+
+
+Clauses = Iterator[Clause]
+
+
+def clause(name: str, holds: bool, *elements: int | None) -> Clause:
+    """`yield clause("links back", condition, page)`: a named clause of a property, about these elements."""
+    return Clause(name, holds, elements)
+
+
+def action(function: Function) -> Function:
+    """One atomic step that any client of the machine may take, with any arguments of the parameters' types."""
+    cast(Any, function).kmemspec_action = True
+    return function
+
+
+@dataclass(frozen=True)
+class Property:
+    """An invariant or a step property: what it is called, where in the kernel it comes from, and its function."""
+
+    identifier: str
+    kind: str
+    function: Callable[..., Any]
+    origin: str
+    action: Callable[..., Any] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.function.__name__
+
+
+def invariant(identifier: str, *, origin: str = "") -> Callable[[Callable[..., Clauses | bool]], Property]:
+    """A statement about every reachable state. The function returns a bool or yields clauses."""
+    return lambda function: Property(identifier, "invariant", function, origin)
+
+
+def step_property(
+    identifier: str, *, action: Callable[..., Any] | None = None, origin: str = ""
+) -> Callable[[Callable[..., Clauses | bool]], Property]:
+    """A statement about every step: the function takes `before` and `after` and, if it is about one action, that
+    action's parameters by name and `result`."""
+    return lambda function: Property(identifier, "step", function, origin, action)
+
+
+def bounded(turns: SizeExpression) -> Callable[[Function], Function]:
+    """Every `while` loop of the function turns at most `turns` times; one turn more is a violation.
+
+    For CPython the loops are given a counter when the function is defined: its source is read again, each `while`
+    gets one counting statement, and the result is compiled under the same file name and line numbers, so that
+    debuggers and tracebacks show the text as written."""
+
+    def decorate(function: Function) -> Function:
+        counted = _count_turns(function, turns)
+        functools.update_wrapper(counted, function)
+        cast(Any, counted).kmemspec_turns = turns
+        return cast(Function, counted)
+
+    return decorate
+
+
+class _Counters(ast.NodeTransformer):
+    def __init__(self) -> None:
+        self.loops = 0
+
+    def visit_While(self, node: ast.While) -> list[ast.stmt]:
+        self.generic_visit(node)
+        self.loops += 1
+        reset, count = ast.parse(f"__turns_{self.loops} = __turns(__record)\n__turns_{self.loops}.turn()").body
+        for statement in (reset, count):
+            for inner in ast.walk(statement):
+                ast.copy_location(inner, node)
+        node.body.insert(0, count)
+        return [reset, node]
+
+
+class _Turns:
+    """The counter of one loop."""
+
+    def __init__(self, limit: int) -> None:
+        self.left = limit
+
+    def turn(self) -> None:
+        if self.left == 0:
+            raise StepFailure(FailureKind.UNWIND, "loop bound exceeded")
+        self.left -= 1
+
+
+def _count_turns(function: Callable[..., Any], turns: SizeExpression) -> Callable[..., Any]:
+    definition = copy.deepcopy(source.definition(function))
+    if not definition.args.args:
+        return function
+    record = definition.args.args[0].arg
+    definition.decorator_list = []
+    definition = _Counters().visit(definition)
+    bind = ast.parse(f"__record = {record}").body[0]
+    for inner in ast.walk(bind):
+        ast.copy_location(inner, definition)
+    definition.body.insert(1 if ast.get_docstring(definition, clean=False) else 0, bind)
+    limit = size(turns)
+
+    def make(owner: Record) -> _Turns:
+        return _Turns(limit.value(owner._store.sizes))
+
+    # The counted function needs `__turns` and the module's own globals, later definitions included: a factory
+    # takes the first as a closure and is executed in the second, under a private name that is taken out again.
+    name = definition.name
+    factory = ast.parse(f"def __counted(__turns):\n    return {name}\n").body[0]
+    assert isinstance(factory, ast.FunctionDef)
+    factory.body.insert(0, definition)
+    module = ast.fix_missing_locations(ast.Module(body=[factory], type_ignores=[]))
+    namespace = function.__globals__
+    filename = function.__code__.co_filename
+    exec(compile(module, filename, "exec", dont_inherit=True, flags=_annotations_flag(namespace)), namespace)
+    return cast(Callable[..., Any], namespace.pop("__counted")(make))
+
+
+def _annotations_flag(namespace: dict[str, Any]) -> int:
+    future = namespace.get("annotations")
+    return int(getattr(future, "compiler_flag", 0))
