@@ -249,12 +249,14 @@ def reference_counts(m: BuddyMachine) -> Clauses:
 
 @step_property("B19", action=alloc_pages, origin="get_page_from_freelist(): the page it returns")
 def block_as_asked(before: BuddyMachine, after: BuddyMachine, order: Order, result: Page | None) -> Clauses:
-    """The block returned has the order asked for, is aligned, was free, and no live block is touched."""
+    """The block returned was free as a whole, is aligned and in the zone, and no live block is touched."""
     if result is not None:
-        yield clause("the block has exactly the order asked for", after.held[result] == order, result)
         yield clause("the block is aligned", result & ((1 << order) - 1) == 0, result)
         lies_inside = zone_spans_pfn(after.zone, result) and result + (1 << order) <= zone_end_pfn(after.zone)
         yield clause("the block lies in the zone", lies_inside, result)
+        for offset in range(1 << order):
+            yield clause("every page of the block was free", free_blocks_with(before.zone, result + offset) == 1, result)
+            yield clause("no page of the block stays free", free_blocks_with(after.zone, result + offset) == 0, result)
     for page in indices(before.held):
         if result is None or page != result:
             yield clause("no other block is touched", after.held[page] == before.held[page], page)

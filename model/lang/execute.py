@@ -28,6 +28,16 @@ CHOICES_MAX = 100_000
 """More choice sequences than this from one step are an error in the specification, not work to be done."""
 
 
+class InitFails(InputError):
+    """The init function of a specification fails: a violation of "checks" in the state where it happens."""
+
+    def __init__(self, message: str, failure: Failure, choices: tuple[int, ...], state: tuple[int, ...]) -> None:
+        super().__init__(message)
+        self.failure = failure
+        self.choices = choices
+        self.state = state
+
+
 class Script:
     """A chooser that follows given choices and then takes the first option, recording what it did."""
 
@@ -82,7 +92,7 @@ class PythonMachine:
         write_state(self.machine, self.program.schema, flat)
 
     def initial_states(self) -> list[FlatStep]:
-        """Every initial state, one for each way init can choose; raises InputError if init fails."""
+        """Every initial state, one for each way init can choose; raises InitFails if init fails."""
         found: list[FlatStep] = []
         script: Script | None = Script()
         while script is not None:
@@ -90,7 +100,8 @@ class PythonMachine:
             outcome = self._run(self.spec.init, (self.machine,), script, None)
             if outcome.failure is not None:
                 place = self.program.positions[outcome.failure.where]
-                raise InputError(f"{place}: init fails: {outcome.failure.message or outcome.failure.kind.value}")
+                message = f"{place}: init fails: {outcome.failure.message or outcome.failure.kind.value}"
+                raise InitFails(message, outcome.failure, tuple(script.made), self.state)
             if outcome.enabled and outcome.state is not None:
                 found.append(FlatStep(-1, (), tuple(script.made), None, outcome.state))
             script = script.next()

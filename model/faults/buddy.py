@@ -1,0 +1,280 @@
+"""Faults of the buddy allocator: the generic mutants of the bug catalogue's section B, and bugs others had.
+
+The catalogue measured the generic ones on throw-away models: five of them never show as overlapping blocks.
+"""
+
+from __future__ import annotations
+
+from . import Fault
+
+GENERIC = "generic mutant of the bug catalogue, section B"
+RCORE = "rcore-os/buddy_system_allocator"
+
+
+def _fault(
+    identifier: str,
+    title: str,
+    function: str,
+    find: str,
+    replace: str,
+    expected: tuple[str, ...],
+    source: str = GENERIC,
+    catalogue: str = "",
+    scope: str = "default",
+) -> Fault:
+    return Fault(
+        identifier, title, source, "buddy", "model.buddy", function, find, replace, expected, catalogue, scope
+    )
+
+
+FAULTS = (
+    _fault(
+        "merge-ignores-order",
+        "a block merges with its buddy even if that is free in a smaller size",
+        "page_is_buddy",
+        "    if zone.mem_map[buddy].order != order:\n        return False\n",
+        "",
+        ("B4", "B6", "B12"),
+    ),
+    _fault(
+        "merge-ignores-pagebuddy",
+        "a block merges with a buddy that is not free, by its stale order",
+        "page_is_buddy",
+        "    if not zone.mem_map[buddy].buddy:\n        return False\n",
+        "",
+        ("checks", "B4"),
+    ),
+    _fault(
+        "merge-ignores-zone",
+        "a block merges with a buddy outside its zone",
+        "page_is_buddy",
+        "    if not zone_spans_pfn(zone, buddy):\n        return False\n    if not zone.mem_map[buddy].buddy:\n"
+        "        return False\n",
+        "    if zone_spans_pfn(zone, buddy) and not zone.mem_map[buddy].buddy:\n        return False\n",
+        ("B2", "B4", "checks"),
+        scope="pages=7",
+    ),
+    _fault(
+        "rmqueue-keeps-pagebuddy",
+        "an allocated block keeps PageBuddy",
+        "del_page_from_free_list",
+        "    zone.mem_map[page].buddy = False\n    zone.mem_map[page].order = 0\n",
+        "    zone.mem_map[page].order = 0\n",
+        ("checks", "B6"),
+    ),
+    _fault(
+        "expand-wrong-half",
+        "expand gives back the lower half, which is also allocated",
+        "expand",
+        "        add_to_free_list(zone, page + (1 << high), high)\n        set_buddy_order(zone, page + (1 << high), high)",
+        "        add_to_free_list(zone, page, high)\n        set_buddy_order(zone, page, high)",
+        ("checks", "B4"),
+    ),
+    _fault(
+        "expand-wrong-list",
+        "expand puts the upper half on the list of the next order",
+        "expand",
+        "add_to_free_list(zone, page + (1 << high), high)",
+        "add_to_free_list(zone, page + (1 << high), high + 1)",
+        ("B6", "B12", "B7"),
+    ),
+    _fault(
+        "expand-forgets-flag",
+        "expand does not mark the upper half as a free block",
+        "expand",
+        "        set_buddy_order(zone, page + (1 << high), high)\n",
+        "",
+        ("B4", "B5", "B6"),
+    ),
+    _fault(
+        "expand-too-far",
+        "expand splits one level too far",
+        "expand",
+        "    while high > low:\n        high -= 1\n",
+        "    while high >= low and high > 0:\n        high -= 1\n",
+        ("B4", "B20"),
+    ),
+    _fault(
+        "nr-free-pages-not-updated",
+        "an allocation does not lower NR_FREE_PAGES",
+        "rmqueue",
+        "        zone.nr_free_pages -= 1 << order\n",
+        "        zone.nr_free_pages -= 0\n",
+        ("B8",),
+    ),
+    _fault(
+        "nr-free-pages-whole-block",
+        "an allocation lowers NR_FREE_PAGES by the whole block that it splits",
+        "rmqueue_smallest",
+        "        expand(zone, page, order, current_order)\n",
+        "        expand(zone, page, order, current_order)\n"
+        "        zone.nr_free_pages -= (1 << current_order) - (1 << order)\n",
+        ("B8",),
+    ),
+    _fault(
+        "merge-without-list-del",
+        "a merged buddy stays on its free list",
+        "free_one_page",
+        "        del_page_from_free_list(zone, buddy_pfn, order)\n",
+        "        zone.mem_map[buddy_pfn].buddy = False\n"
+        "        zone.mem_map[buddy_pfn].order = 0\n"
+        "        zone.free_area[order].nr_free -= 1\n",
+        ("B6", "B7"),
+    ),
+    _fault(
+        "merge-keeps-nr-free",
+        "nr_free is not lowered when a buddy is merged",
+        "free_one_page",
+        "        del_page_from_free_list(zone, buddy_pfn, order)\n",
+        "        list_del(zone, buddy_pfn, order)\n"
+        "        zone.mem_map[buddy_pfn].buddy = False\n"
+        "        zone.mem_map[buddy_pfn].order = 0\n",
+        ("B7",),
+    ),
+    _fault(
+        "merge-keeps-pagebuddy",
+        "a merged buddy keeps PageBuddy",
+        "free_one_page",
+        "        del_page_from_free_list(zone, buddy_pfn, order)\n",
+        "        list_del(zone, buddy_pfn, order)\n        zone.free_area[order].nr_free -= 1\n",
+        ("B6", "B10", "B3"),
+    ),
+    _fault(
+        "combine-with-or",
+        "the merged block begins at page | buddy instead of page & buddy",
+        "free_one_page",
+        "        page = buddy_pfn & page\n",
+        "        page = buddy_pfn | page\n",
+        ("B1", "B4"),
+    ),
+    _fault(
+        "merge-beyond-max-order",
+        "the merge loop goes on at the highest order",
+        "free_one_page",
+        "    while order < len(zone.free_area) - 1:\n",
+        "    while order < len(zone.free_area):\n",
+        ("checks", "B13"),
+    ),
+    _fault(
+        "D1",
+        "the block is inserted before merging, and the lower-order entry stays behind",
+        "free_one_page",
+        "        page = buddy_pfn & page\n        order += 1\n    set_buddy_order(zone, page, order)\n",
+        "        set_buddy_order(zone, page, order)\n"
+        "        add_to_free_list(zone, page, order)\n"
+        "        page = buddy_pfn & page\n"
+        "        order += 1\n"
+        "    set_buddy_order(zone, page, order)\n",
+        ("B3", "B6"),
+        f"{RCORE} 6a89f48 (#8)",
+        "D1",
+    ),
+    _fault(
+        "D2",
+        "the merge loop runs to the number of orders instead of one less",
+        "free_one_page",
+        "    while order < len(zone.free_area) - 1:\n",
+        "    while order <= len(zone.free_area) - 1:\n",
+        ("checks", "B13"),
+        f"{RCORE} a51e890 (#14, #31)",
+        "D2",
+    ),
+    _fault(
+        "D3",
+        "initialisation does not cap the order of a range at the highest one",
+        "largest_aligned_order",
+        "    order = len(zone.free_area) - 1\n",
+        "    order = len(zone.free_area)\n",
+        ("checks", "B13"),
+        f"{RCORE} 95ed662, a269562",
+        "D3",
+    ),
+    _fault(
+        "D7",
+        "a merge stops after one level",
+        "free_one_page",
+        "        order += 1\n",
+        "        order += 1\n        if order > 0:\n            break\n",
+        ("B9", "R-blocks"),
+        "sos-os/kernel #8",
+        "D7",
+    ),
+    _fault(
+        "B5x",
+        "the page of a buddy that need not exist is read at the highest order",
+        "free_one_page",
+        "    set_buddy_order(zone, page, order)\n",
+        "    if order == len(zone.free_area) - 1:\n"
+        "        assert zone.mem_map[find_buddy_pfn(page, order)].order <= order\n"
+        "    set_buddy_order(zone, page, order)\n",
+        ("checks",),
+        "Muchun Song, 2020-12 (fixes d9dddbf55667): merge loop up to max_order",
+        "B5x",
+        scope="pages=12",
+    ),
+    _fault(
+        "rmqueue-any-order",
+        "an allocation takes the smallest free block even if it is too small",
+        "rmqueue_smallest",
+        "    for current_order in range(order, len(zone.free_area)):\n",
+        "    for current_order in range(len(zone.free_area)):\n",
+        ("B19", "B4"),
+        "own, for the step properties",
+    ),
+    _fault(
+        "rmqueue-largest-first",
+        "an allocation splits the largest block instead of the smallest that suffices",
+        "rmqueue_smallest",
+        "    for current_order in range(order, len(zone.free_area)):\n",
+        "    for current_order in range(len(zone.free_area) - 1, order - 1, -1):\n",
+        ("B20",),
+        "own, for the step properties",
+    ),
+    _fault(
+        "rmqueue-skips-top-order",
+        "an allocation never looks at the highest order",
+        "rmqueue_smallest",
+        "    for current_order in range(order, len(zone.free_area)):\n",
+        "    for current_order in range(order, len(zone.free_area) - 1):\n",
+        ("B21", "R-blocks"),
+        "own, for the step properties",
+    ),
+    _fault(
+        "free-head-only",
+        "freeing a block gives back its head page and loses its tails",
+        "free_pages",
+        "    free_one_page(m.zone, page, order, False)\n",
+        "    free_one_page(m.zone, page, 0, False)\n",
+        ("B23", "B4", "B5"),
+        "e320d3012d25 fixed this for pages with a second reference; here in its plainest form",
+        "B1x",
+    ),
+    _fault(
+        "free-keeps-reference",
+        "a freed page keeps its reference",
+        "free_pages",
+        "    m.zone.mem_map[page].refcount = 0\n",
+        "    m.zone.mem_map[page].refcount = 1\n",
+        ("B18",),
+        "own, for the reference counts",
+    ),
+    _fault(
+        "tail-without-back-link",
+        "add_to_free_list_tail does not link back to the old tail",
+        "add_to_free_list_tail",
+        "    zone.mem_map[page].prev = tail\n",
+        "    zone.mem_map[page].prev = None\n",
+        ("B12",),
+        "own, for the list links",
+    ),
+    _fault(
+        "flag-one-order-too-high",
+        "the merged block is marked one order too high",
+        "free_one_page",
+        "    set_buddy_order(zone, page, order)\n",
+        "    set_buddy_order(zone, page, order + 1)\n",
+        ("B13", "B6", "B1"),
+        "own, for the bound on the order",
+    ),
+)
+"""Every fault of the buddy allocator, the generic fifteen first."""

@@ -1,0 +1,19 @@
+"""All faults, by identifier."""
+
+from __future__ import annotations
+
+from ..lang.errors import InputError
+from . import Fault
+from .buddy import FAULTS as BUDDY
+
+ALL: tuple[Fault, ...] = BUDDY
+
+
+def find(identifier: str) -> Fault:
+    """The fault with this identifier; raises InputError naming near ones."""
+    for fault in ALL:
+        if fault.identifier.lower() == identifier.lower():
+            return fault
+    near = [fault.identifier for fault in ALL if identifier.lower() in fault.identifier.lower()][:5]
+    known = ", ".join(near) or "`kmemspec faults list` shows them all"
+    raise InputError(f"there is no fault {identifier!r}", f"did you mean: {known}")
