@@ -1,0 +1,93 @@
+"""Replaying a trace: the same steps again, in CPython, compared state by state.
+
+The one idea: a trace carries its arguments, choices and states, so it is checked, not believed: every step must be
+possible, must lead to the recorded state, and the end must break what the trace says it breaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .errors import InputError
+from .execute import InitFails, PythonMachine, Script
+from .ir import Program, Sizes
+from .spec import Spec
+from .trace import Step, StepOutcome, Trace, Violation, failure_violation, flatten, from_plain, to_plain
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What happened: the steps that were run, and what the last state or step broke (nothing: the trace ends well)."""
+
+    steps: int
+    violations: tuple[Violation, ...]
+    reproduced: bool
+
+
+def replay(spec: Spec, program: Program, sizes: Sizes, trace: Trace) -> Replay:
+    """Run a trace again; raises InputError naming the step at which it stops fitting the specification."""
+    if not trace.steps:
+        raise InputError("the trace has no states", "a trace begins with its initial state")
+    machine = PythonMachine(spec, program, sizes)
+    violations: list[Violation] = []
+    try:
+        states = [flatten(program.schema, step.state, sizes) for step in trace.steps]
+        if trace.reachable:
+            _check_start(machine, trace, states[0])
+    except InitFails as error:
+        violations.append(failure_violation(program, error.failure, "init"))
+        return _conclude(trace, 0, violations)
+    machine.state = states[0]
+    violations = machine.check() + (machine.check_initial() if trace.reachable else [])
+    for number in range(1, len(trace.steps)):
+        violations = _step(machine, trace.steps[number], number, states)
+    if trace.violation is not None and trace.violation.kind == "deadlock":
+        violations = [] if any(machine.successors(states[-1])) else [trace.violation]
+    return _conclude(trace, len(trace.steps) - 1, violations)
+
+
+def _conclude(trace: Trace, steps: int, violations: Sequence[Violation]) -> Replay:
+    wanted = trace.violation
+    if wanted is None:
+        return Replay(steps, tuple(violations), not violations)
+    same = any((found.property, found.clause) == (wanted.property, wanted.clause) for found in violations)
+    return Replay(steps, tuple(violations), same)
+
+
+def _check_start(machine: PythonMachine, trace: Trace, first: tuple[int, ...]) -> None:
+    if all(initial.state != first for initial in machine.initial_states()):
+        raise InputError("the first state of the trace is not an initial state", "the specification has changed since")
+
+
+def _step(machine: PythonMachine, step: Step, number: int, states: Sequence[tuple[int, ...]]) -> list[Violation]:
+    action, arguments = _resolve(machine.program, step, number)
+    machine.state = states[number - 1]
+    script = Script(step.choices)
+    outcome: StepOutcome = machine.take(action, arguments, script)
+    name = machine.program.actions[action].name
+    if not outcome.enabled:
+        raise InputError(f"step {number}: {name} is not enabled", "the specification has changed since the trace was made")
+    if outcome.failure is not None:
+        return [failure_violation(machine.program, outcome.failure, name)]
+    if outcome.state != states[number]:
+        raise InputError(f"step {number}: {name} leads to another state", "the specification has changed since")
+    returns = machine.program.actions[action].returns
+    if outcome.result is not None and to_plain(outcome.result, returns) != step.result:
+        raise InputError(f"step {number}: {name} returns another result", "the specification has changed since")
+    return machine.check_step(states[number - 1], action, arguments, outcome) + machine.check()
+
+
+def _resolve(program: Program, step: Step, number: int) -> tuple[int, tuple[int, ...]]:
+    """The action's number and its integer arguments."""
+    for position, action in enumerate(program.actions):
+        if action.name != step.action:
+            continue
+        if set(step.arguments) != {parameter.name for parameter in action.parameters}:
+            raise InputError(f"step {number}: {step.action} has other parameters", "the specification has changed since")
+        return position, tuple(
+            from_plain(step.arguments[parameter.name], parameter.type, f"step {number}, {parameter.name}")
+            for parameter in action.parameters
+        )
+    known = ", ".join(action.name for action in program.actions)
+    raise InputError(f"step {number}: there is no action {step.action!r}", f"the actions are: {known}")

@@ -1,0 +1,141 @@
+"""Every engine on one specification: what `kmemspec check` does.
+
+The one idea: an engine gives verdicts and nothing else, so running several of them is a loop; a violation by one does
+not stop the others, an interrupt does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ..model.lang.ir import Sizes
+from ..model.lang.verdict import Outcome, Verdict, combine
+from ..specs.loading import Loaded
+
+if TYPE_CHECKING:
+    from ..specs.stateful import StatefulRun
+    from .explore import Exploration
+    from .symbolic import Proof
+
+ENGINES = ("explore", "hypothesis", "prove")
+"""The engines of `check`, in the order in which they run: the fastest first."""
+
+OnProgress = Callable[[str, Any], None]
+"""Called with the engine's name and its own progress record."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much `check` does: random steps of the testing engine, seconds for each engine, parallel provers."""
+
+    seed: int = 0
+    examples: int = 60
+    steps: int = 30
+    seconds: float = 600.0
+    hypothesis_seconds: float = 8.0
+    jobs: int | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """What the engines answered about one specification at one scope."""
+
+    loaded: Loaded
+    sizes: Sizes
+    verdicts: tuple[Verdict, ...]
+    exploration: Exploration | None = None
+    testing: StatefulRun | None = None
+    proof: Proof | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        return combine(verdict.outcome for verdict in self.verdicts)
+
+    def counterexample(self) -> Verdict | None:
+        """The violation to show: a reachable one before a perhaps unreachable one, a shortest one before others."""
+        found = [verdict for verdict in self.verdicts if verdict.trace is not None and verdict.outcome is Outcome.VIOLATED]
+        return min(found, key=_order, default=None)
+
+
+def _order(verdict: Verdict) -> tuple[bool, bool, int]:
+    assert verdict.trace is not None
+    return (not verdict.trace.reachable, not verdict.trace.shortest, len(verdict.trace.steps))
+
+
+def check(
+    loaded: Loaded,
+    sizes: Sizes,
+    engines: Sequence[str] = ENGINES,
+    effort: Effort | None = None,
+    progress: OnProgress | None = None,
+) -> Check:
+    """Run these engines one after the other."""
+    effort = effort or Effort()
+    done = Check(loaded, sizes, ())
+    for engine in engines:
+        step = _RUN[engine](done, effort, (lambda record, engine=engine: progress(engine, record)) if progress else None)
+        done = replace(step, verdicts=tuple(marked(step.verdicts, loaded)))
+        if any(verdict.reason.startswith("interrupted") for verdict in done.verdicts):
+            break
+    return done
+
+
+def marked(verdicts: Iterable[Verdict], loaded: Loaded) -> list[Verdict]:
+    """The verdicts with the specification's name and its fault written into their traces."""
+    fault = loaded.fault.identifier if loaded.fault else None
+    return [
+        verdict if verdict.trace is None else replace(verdict, trace=replace(verdict.trace, spec=loaded.target, fault=fault))
+        for verdict in verdicts
+    ]
+
+
+def _explore(done: Check, effort: Effort, progress: Callable[[Any], None] | None) -> Check:
+    from .explore import Limits, explore
+
+    loaded = done.loaded
+    found = explore(
+        loaded.program, done.sizes, spec=loaded.target, limits=Limits(seconds=effort.seconds), progress=progress
+    )
+    return replace(done, verdicts=done.verdicts + found.verdicts, exploration=found)
+
+
+def _hypothesis(done: Check, effort: Effort, progress: Callable[[Any], None] | None) -> Check:
+    from ..specs.stateful import run
+
+    loaded = done.loaded
+    found = run(
+        loaded.spec,
+        loaded.program,
+        done.sizes,
+        spec_name=loaded.target,
+        seed=effort.seed,
+        examples=effort.examples,
+        steps=effort.steps,
+        seconds=effort.hypothesis_seconds,
+        progress=progress,
+    )
+    return replace(done, verdicts=done.verdicts + found.verdicts, testing=found)
+
+
+def _prove(done: Check, effort: Effort, progress: Callable[[Any], None] | None) -> Check:
+    from .symbolic import prove
+
+    loaded = done.loaded
+    found = prove(
+        loaded.program,
+        done.sizes,
+        spec=loaded.target,
+        jobs=effort.jobs,
+        timeout_seconds=effort.seconds,
+        progress=progress,
+    )
+    return replace(done, verdicts=done.verdicts + found.verdicts, proof=found)
+
+
+_RUN: dict[str, Callable[[Check, Effort, Callable[[Any], None] | None], Check]] = {
+    "explore": _explore,
+    "hypothesis": _hypothesis,
+    "prove": _prove,
+}

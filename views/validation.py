@@ -1,0 +1,44 @@
+"""The answer of `kmemspec validate` in words."""
+
+from __future__ import annotations
+
+import textwrap
+
+from ..model.lang.verdict import Outcome
+from ..specs.contracts import Finding, Validation
+from .report import SYMBOL
+from .text import printable
+
+
+def validation_text(validation: Validation) -> str:
+    """The verdict with its bound, what was reached, and each finding as a sequence of calls."""
+    lines = [
+        f"{printable(validation.target)} against the contract {validation.contract}, seed {validation.seed}",
+        f"{SYMBOL[validation.outcome]} {validation.outcome.value}: {printable(validation.bound)}",
+        f"{validation.examples:,} sequences, {validation.operations:,} calls, {validation.seconds:.1f} s",
+    ]
+    if validation.coverage:
+        reached = ", ".join(f"{printable(name, 60)} {count:,}" for name, count in sorted(validation.coverage.items()))
+        lines += textwrap.wrap(f"reached: {reached}", 110, subsequent_indent="  ")
+    lines += [f"note: {printable(note)}" for note in validation.notes]
+    for number, finding in enumerate(validation.findings, 1):
+        lines += ["", *_finding(number, finding)]
+    return "\n".join(lines) + "\n"
+
+
+def _finding(number: int, finding: Finding) -> list[str]:
+    detail = f" ({printable(finding.detail, 200)})" if finding.detail else ""
+    lines = [
+        f"{SYMBOL[Outcome.VIOLATED]} finding {number}: {printable(finding.clause)}: {printable(finding.statement)}",
+        f"  {finding.kind}{detail}: {printable(finding.message)}",
+    ]
+    if finding.scope:
+        lines.append("  with " + ", ".join(f"{printable(name)}={value}" for name, value in finding.scope.items()))
+    if not finding.deterministic:
+        lines.append("  not deterministic: a fresh process did not show it again")
+    width = max((len(record.call) for record in finding.sequence), default=0)
+    for step, record in enumerate(finding.sequence, 1):
+        marker = "✗" if step == len(finding.sequence) else " "
+        expected = f", expected {printable(record.expected)}" if step == len(finding.sequence) and record.expected else ""
+        lines.append(f"  {step:>3}{marker} {printable(record.call):<{width}}  -> {printable(record.observed)}{expected}")
+    return lines
