@@ -1,0 +1,386 @@
+"""Words for the command line: verdicts, counts, coverage and kill matrix as tables, the JSON report, progress.
+
+The one idea: functions take plain data and give a `Table` of texts, which is written the same to a pipe (`plain`)
+and to a terminal (`styled`, through rich, which honours NO_COLOR); a symbol carries every meaning a colour repeats.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any
+
+from ..model.lang.verdict import Outcome, Verdict, combine
+from . import trace_json
+from .changes import call_text
+from .table import elements_text, headline
+from .text import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.status import Status
+    from rich.table import Table as RichTable
+
+REPORT_SCHEMA = "kmemspec-report/1"
+
+SYMBOL = {Outcome.HOLDS: "✓", Outcome.VIOLATED: "✗", Outcome.UNKNOWN: "?"}
+STYLE = {Outcome.HOLDS: "green", Outcome.VIOLATED: "bold red", Outcome.UNKNOWN: "yellow"}
+
+
+# --- tables ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A text and rich's style for it."""
+
+    text: str
+    style: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Texts in rows and columns; the columns numbered in `right` are aligned right. `notes` follow below."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    right: frozenset[int] = frozenset()
+    notes: tuple[Cell, ...] = ()
+
+
+def plain(table: Table) -> str:
+    """A table for a pipe or a file."""
+    texts = [[*table.columns], *([cell.text for cell in row] for row in table.rows)]
+    widths = [max(len(row[column]) for row in texts) for column in range(len(table.columns))]
+    lines = [table.title] if table.title else []
+    for number, row in enumerate(texts):
+        cells = [
+            text.rjust(width) if column in table.right else text.ljust(width)
+            for column, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+        if number == 0:
+            lines.append("  ".join("─" * width for width in widths))
+    lines += [note.text for note in table.notes]
+    return "\n".join(lines) + "\n"
+
+
+def styled(table: Table) -> RichTable:
+    """A table for a terminal. Texts are never read as rich's markup."""
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    notes = Text("\n").join(Text(note.text, note.style) for note in table.notes) if table.notes else None
+    shown = RichTable(
+        title=Text(table.title) if table.title else None, title_justify="left", box=box.SIMPLE_HEAD, caption=notes,
+        caption_justify="left", pad_edge=False,
+    )
+    for number, column in enumerate(table.columns):
+        shown.add_column(Text(column), justify="right" if number in table.right else "left", overflow="fold")
+    for row in table.rows:
+        shown.add_row(*(Text(cell.text, cell.style) for cell in row))
+    return shown
+
+
+def console(stream: IO[str] | None = None) -> Console:
+    """A rich console that reads nothing into texts: no markup, no emoji codes, no highlighting."""
+    from rich.console import Console
+
+    return Console(file=stream or sys.stdout, markup=False, emoji=False, highlight=False, soft_wrap=False)
+
+
+def show(table: Table, target: Console) -> None:
+    """Write a table: drawn on a terminal, plain text elsewhere, at its full width."""
+    if target.is_terminal:
+        target.print(styled(table))
+    else:
+        target.file.write(plain(table))
+
+
+# --- verdicts ----------------------------------------------------------------------------------------------------
+
+
+def verdict_table(verdicts: Sequence[Verdict], title: str = "", names: Mapping[str, str] | None = None) -> Table:
+    """A row for each property and a column for each engine; then what each engine's answers hold for, and the
+    violations. `names` adds a property's name to its identifier."""
+    engines = list(dict.fromkeys(verdict.engine for verdict in verdicts))
+    properties = list(dict.fromkeys(verdict.property for verdict in verdicts))
+    rows = []
+    for identifier in properties:
+        name = (names or {}).get(identifier, "")
+        label = printable(identifier, 40) + (f" {printable(name, 50)}" if name else "")
+        rows.append((Cell(label), *(_answer(verdicts, engine, identifier) for engine in engines)))
+    return Table(printable(title), ("property", *(printable(engine, 30) for engine in engines)), tuple(rows),
+                 notes=(*_bounds(verdicts, engines), *_violations(verdicts), *_reasons(verdicts),
+                        conclusion(verdicts)))
+
+
+def _answer(verdicts: Sequence[Verdict], engine: str, identifier: str) -> Cell:
+    mine = [verdict for verdict in verdicts if verdict.engine == engine and verdict.property == identifier]
+    if not mine:
+        return Cell("·", "dim")
+    outcome = combine(verdict.outcome for verdict in mine)
+    steps = [len(verdict.trace.steps) - 1 for verdict in mine if verdict.trace and verdict.outcome is Outcome.VIOLATED]
+    words = f"{SYMBOL[outcome]} {outcome.value}" + (f" in {_count(min(steps), 'step')}" if steps else "")
+    return Cell(words, STYLE[outcome])
+
+
+def _bounds(verdicts: Sequence[Verdict], engines: Sequence[str]) -> list[Cell]:
+    """For each engine its bounds, each said once, with its properties when there are several bounds."""
+    notes = []
+    for engine in engines:
+        mine = [verdict for verdict in verdicts if verdict.engine == engine]
+        bounds = list(dict.fromkeys(verdict.bound for verdict in mine if verdict.outcome is not Outcome.VIOLATED))
+        size = [_count(max(values), what) for values, what in (
+            ([verdict.states for verdict in mine if verdict.states is not None], "state"),
+            ([verdict.transitions for verdict in mine if verdict.transitions is not None], "transition"),
+        ) if values]
+        for bound in bounds:
+            about = [verdict.property for verdict in mine if verdict.bound == bound]
+            which = "" if len(bounds) == 1 else f" ({_some(about)})"
+            notes.append(Cell(f"{printable(engine, 30)}{which}: {', '.join([printable(bound), *size])}", "dim"))
+            size = []
+        if not bounds and size:
+            notes.append(Cell(f"{printable(engine, 30)}: {', '.join(size)}", "dim"))
+    return notes
+
+
+def _some(names: Sequence[str]) -> str:
+    names = list(dict.fromkeys(names))
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    return ", ".join(printable(name, 40) for name in names[:6]) + more
+
+
+def _violations(verdicts: Sequence[Verdict]) -> list[Cell]:
+    notes: dict[str, Cell] = {}
+    for verdict in verdicts:
+        if verdict.outcome is Outcome.VIOLATED and verdict.trace and verdict.trace.violation:
+            violation = verdict.trace.violation
+            elements = f" — {elements_text(violation)}" if violation.elements else ""
+            perhaps = "" if verdict.trace.reachable else " (perhaps unreachable)"
+            last = call_text(verdict.trace.steps[-1])
+            text = f"✗ {headline(violation)}{elements}, by {last}{perhaps}"
+            notes.setdefault(text, Cell(text, "red"))
+    return list(notes.values())
+
+
+def _reasons(verdicts: Sequence[Verdict]) -> list[Cell]:
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for verdict in verdicts:
+        if verdict.outcome is Outcome.UNKNOWN:
+            reasons.setdefault((verdict.engine, verdict.reason or "no reason given"), []).append(verdict.property)
+    return [Cell(f"? {printable(engine, 30)} on {_some(properties)}: {printable(reason)}", "yellow")
+            for (engine, reason), properties in reasons.items()]
+
+
+def conclusion(verdicts: Sequence[Verdict]) -> Cell:
+    """One line for all of it."""
+    outcome = combine(verdict.outcome for verdict in verdicts)
+    count = len({verdict.property for verdict in verdicts})
+    counts = ", ".join(
+        f"{sum(verdict.outcome is one for verdict in verdicts)} {one.value}" for one in Outcome
+        if any(verdict.outcome is one for verdict in verdicts)
+    )
+    if not verdicts:
+        return Cell("? nothing was checked", STYLE[Outcome.UNKNOWN])
+    words = {Outcome.HOLDS: "all hold", Outcome.VIOLATED: "violated", Outcome.UNKNOWN: "undecided"}[outcome]
+    properties = f"{count} {'property' if count == 1 else 'properties'}"
+    text = f"{SYMBOL[outcome]} {words}: {properties}, {_count(len(verdicts), 'verdict')} ({counts})"
+    return Cell(text, STYLE[outcome])
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+# --- actions and branches ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ActionCount:
+    """How often an action was enabled, completed, and led to a new state (None where an engine does not count it)."""
+
+    action: str
+    enabled: int | None
+    fired: int
+    new: int | None = None
+
+
+def action_table(counts: Iterable[ActionCount], title: str = "") -> Table:
+    """Counts by action; an action that never fired is marked, for what is said about it is vacuous."""
+    rows, silent = [], []
+    for count in counts:
+        if not count.fired:
+            silent.append(printable(count.action, 60))
+        name = Cell(("" if count.fired else "! ") + printable(count.action, 60), "" if count.fired else "yellow")
+        numbers = (count.enabled, count.fired, count.new)
+        rows.append((name, *(Cell("-" if number is None else f"{number:,}") for number in numbers)))
+    notes = (Cell(f"! never fired: {', '.join(silent)}; nothing was checked about it", "yellow"),) if silent else ()
+    return Table(title, ("action", "enabled", "fired", "new states"), tuple(rows), frozenset({1, 2, 3}), notes)
+
+
+@dataclass(frozen=True)
+class BranchCoverage:
+    """Branch outcomes that a run reached, of all there are, and those it did not ("model/buddy.py:41 true")."""
+
+    reached: int
+    total: int
+    unreached: tuple[str, ...] = ()
+
+
+def coverage_text(coverage: BranchCoverage, limit: int = 20) -> str:
+    """Coverage in a line, and a line for each branch that was not reached."""
+    share = 100 * coverage.reached // coverage.total if coverage.total else 100
+    lines = [f"branches: {coverage.reached} of {coverage.total} reached ({share}%)"]
+    lines += [f"  ! not reached: {printable(place)}" for place in coverage.unreached[:limit]]
+    if len(coverage.unreached) > limit:
+        lines.append(f"  … and {len(coverage.unreached) - limit} more")
+    return "\n".join(lines) + "\n"
+
+
+# --- the kill matrix ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Kill:
+    """What one engine made of one fault. `outcome` is VIOLATED (killed, by `clause` in `steps`), HOLDS (equivalent at
+    `bound`) or UNKNOWN (`bound` says how far it came)."""
+
+    outcome: Outcome
+    clause: str = ""
+    steps: int | None = None
+    seconds: float = 0.0
+    bound: str = ""
+    reachable: bool = True
+
+
+@dataclass(frozen=True)
+class KillRow:
+    """A fault, and what each engine made of it; `expected` is False for one that no engine should kill."""
+
+    fault: str
+    kills: Mapping[str, Kill] = field(default_factory=dict)
+    expected: bool = True
+
+
+def kill_table(rows: Sequence[KillRow], title: str = "") -> Table:
+    """Faults by engines."""
+    engines = list(dict.fromkeys(engine for row in rows for engine in row.kills))
+    shown = tuple(
+        (Cell(printable(row.fault, 60)), *(_kill(row.kills.get(engine)) for engine in engines)) for row in rows
+    )
+    notes = []
+    for engine in engines:
+        mine = [row.kills[engine] for row in rows if engine in row.kills]
+        killed = sum(kill.outcome is Outcome.VIOLATED for kill in mine)
+        seconds = sum(kill.seconds for kill in mine)
+        notes.append(Cell(f"{printable(engine, 30)}: {killed} of {len(mine)} killed, {seconds:.1f} s", "dim"))
+    alive = [printable(row.fault, 60) for row in rows
+             if row.expected and not any(kill.outcome is Outcome.VIOLATED for kill in row.kills.values())]
+    if alive:
+        notes.append(Cell(f"! killed by no engine: {', '.join(alive)}", "bold red"))
+    return Table(title, ("fault", *(printable(engine, 30) for engine in engines)), shown, notes=tuple(notes))
+
+
+def _kill(kill: Kill | None) -> Cell:
+    if kill is None:
+        return Cell("·", "dim")
+    seconds = f"{kill.seconds:.1f} s"
+    if kill.outcome is Outcome.VIOLATED:
+        steps = "" if kill.steps is None else f", {_count(kill.steps, 'step')}"
+        perhaps = "" if kill.reachable else " (perhaps unreachable)"
+        return Cell(f"✗ {printable(kill.clause, 60)}{steps}{perhaps}, {seconds}", "green")
+    bound = f" at {printable(kill.bound, 60)}" if kill.bound else ""
+    if kill.outcome is Outcome.HOLDS:
+        return Cell(f"= equivalent{bound}, {seconds}", "yellow")
+    return Cell(f"? unknown{bound}, {seconds}", "yellow")
+
+
+# --- the JSON report ---------------------------------------------------------------------------------------------
+
+
+def json_report(spec: str, scope: Mapping[str, int], verdicts: Sequence[Verdict], fault: str | None = None) -> str:
+    """The text of `--json FILE`. A trace is embedded as in a trace file, so it can be cut out and replayed."""
+    results: list[dict[str, Any]] = [
+        {
+            "engine": verdict.engine,
+            "property": verdict.property,
+            "verdict": verdict.outcome.value,
+            "bound": verdict.bound,
+            "reason": verdict.reason,
+            "states": verdict.states,
+            "transitions": verdict.transitions,
+            "seconds": round(verdict.seconds, 3),
+            "trace": None if verdict.trace is None else trace_json.to_json(verdict.trace),
+        }
+        for verdict in verdicts
+    ]
+    report = {
+        "schema": REPORT_SCHEMA,
+        "spec": spec,
+        "scope": dict(scope),
+        "fault": fault,
+        "verdict": combine(verdict.outcome for verdict in verdicts).value,
+        "results": results,
+    }
+    return trace_json.lines(report, "results")
+
+
+# --- progress ----------------------------------------------------------------------------------------------------
+
+
+class Progress:
+    """One line on a terminal's standard error that says how far a long job is; silent everywhere else.
+
+    with Progress() as progress:
+        progress.update("explore", states=120_000, frontier=8_000)
+    """
+
+    def __init__(self, stream: IO[str] | None = None, interval: float = 0.2) -> None:
+        self._stream = stream or sys.stderr
+        self._interval = interval
+        self._status: Status | None = None
+        self._shown = 0.0
+        self._started = time.monotonic()
+
+    def __enter__(self) -> Progress:
+        self._started = time.monotonic()
+        if self._stream.isatty():
+            from rich.console import Console
+
+            terminal = Console(file=self._stream, markup=False, emoji=False, highlight=False)
+            if not terminal.is_dumb_terminal:
+                self._status = terminal.status("", refresh_per_second=8)
+                self._status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+    def update(self, what: str, **numbers: int) -> None:
+        """Say what is being done and how much of it; cheap enough to be called often."""
+        now = time.monotonic()
+        if self._status is None or now - self._shown < self._interval:
+            return
+        from rich.text import Text
+
+        self._shown = now
+        self._status.update(Text(progress_text(what, numbers, now - self._started)))
+
+
+def progress_text(what: str, numbers: Mapping[str, int], seconds: float) -> str:
+    """`explore: states 120,000, frontier 8,000, 400,000 states/s, 0:00:03`."""
+    parts = [f"{name.replace('_', ' ')} {number:,}" for name, number in numbers.items()]
+    if seconds > 0 and "states" in numbers:
+        parts.append(f"{round(numbers['states'] / seconds):,} states/s")
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{printable(what, 60)}: " + ", ".join([*parts, f"{minutes // 60}:{minutes % 60:02}:{rest:02}"])
