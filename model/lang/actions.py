@@ -15,18 +15,18 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 from . import source
-from .ir import FailureKind
-from .records import Record, StepFailure
-from .sorts import SizeExpression, size
+from .ir import FailureKind, Size
+from .records import Array, Record, StepFailure
+from .sorts import AnnotationError, SizeExpression, size
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class Disabled(Exception):
+class Disabled(Exception):  # noqa: N818 (a control flow, not an error)
     """A guard is false: the action cannot happen with these arguments in this state."""
 
 
-class GuardPassed(Exception):
+class GuardPassed(Exception):  # noqa: N818
     """Raised by `require` in a probe, once all leading guards of an action are true."""
 
 
@@ -114,6 +114,7 @@ class Property:
 
 def invariant(identifier: str, *, origin: str = "") -> Callable[[Callable[..., Clauses | bool]], Property]:
     """A statement about every reachable state. The function returns a bool or yields clauses."""
+    _check_identifier(identifier, "invariant")
     return lambda function: Property(identifier, "invariant", function, origin)
 
 
@@ -122,7 +123,15 @@ def step_property(
 ) -> Callable[[Callable[..., Clauses | bool]], Property]:
     """A statement about every step: the function takes `before` and `after` and, if it is about one action, that
     action's parameters by name and `result`."""
+    _check_identifier(identifier, "step_property")
+    if action is not None and not getattr(action, "kmemspec_action", False):
+        raise AnnotationError(f"{getattr(action, '__name__', action)} is not an action", "decorate it with @action")
     return lambda function: Property(identifier, "step", function, origin, action)
+
+
+def _check_identifier(identifier: object, word: str) -> None:
+    if not isinstance(identifier, str) or not identifier.strip():
+        raise AnnotationError(f"@{word} needs an identifier", f'write @{word}("X1")')
 
 
 def bounded(turns: SizeExpression) -> Callable[[Function], Function]:
@@ -131,9 +140,12 @@ def bounded(turns: SizeExpression) -> Callable[[Function], Function]:
     For CPython the loops are given a counter when the function is defined: its source is read again, each `while`
     gets one counting statement, and the result is compiled under the same file name and line numbers, so that
     debuggers and tracebacks show the text as written."""
+    limit = size(turns)
+    if limit.parameter is None and limit.offset < 0:
+        raise AnnotationError(f"a loop cannot turn {turns} times", "use a number that is not negative")
 
     def decorate(function: Function) -> Function:
-        counted = _count_turns(function, turns)
+        counted = _count_turns(function, limit)
         functools.update_wrapper(counted, function)
         cast(Any, counted).kmemspec_turns = turns
         return cast(Function, counted)
@@ -148,10 +160,10 @@ class _Counters(ast.NodeTransformer):
     def visit_While(self, node: ast.While) -> list[ast.stmt]:
         self.generic_visit(node)
         self.loops += 1
-        reset, count = ast.parse(f"__turns_{self.loops} = __turns(__record)\n__turns_{self.loops}.turn()").body
+        reset, count = ast.parse(f"__turns_{self.loops} = __turns(__given)\n__turns_{self.loops}.turn()").body
         for statement in (reset, count):
             for inner in ast.walk(statement):
-                ast.copy_location(inner, node)
+                ast.copy_location(inner, node.test)
         node.body.insert(0, count)
         return [reset, node]
 
@@ -163,26 +175,25 @@ class _Turns:
         self.left = limit
 
     def turn(self) -> None:
-        if self.left == 0:
+        if self.left <= 0:
             raise StepFailure(FailureKind.UNWIND, "loop bound exceeded")
         self.left -= 1
 
 
-def _count_turns(function: Callable[..., Any], turns: SizeExpression) -> Callable[..., Any]:
+def _count_turns(function: Callable[..., Any], limit: Size) -> Callable[..., Any]:
     definition = copy.deepcopy(source.definition(function))
-    if not definition.args.args:
-        return function
-    record = definition.args.args[0].arg
+    given = ", ".join(argument.arg for argument in definition.args.args)
     definition.decorator_list = []
     definition = _Counters().visit(definition)
-    bind = ast.parse(f"__record = {record}").body[0]
+    bind = ast.parse(f"__given = [{given}]").body[0]
     for inner in ast.walk(bind):
         ast.copy_location(inner, definition)
     definition.body.insert(1 if ast.get_docstring(definition, clean=False) else 0, bind)
-    limit = size(turns)
 
-    def make(owner: Record) -> _Turns:
-        return _Turns(limit.value(owner._store.sizes))
+    def make(given: list[Any]) -> _Turns:
+        # A number needs no scope; a scope parameter's value is known to every part of the state.
+        scopes = [thing._store.sizes for thing in given if isinstance(thing, (Record, Array))]
+        return _Turns(limit.value(scopes[0] if scopes else {}))
 
     # The counted function needs `__turns` and the module's own globals, later definitions included: a factory
     # takes the first as a closure and is executed in the second, under a private name that is taken out again.
