@@ -64,6 +64,13 @@ class Script:
         return None
 
 
+class _Undecided:
+    """The chooser of a guard probe: what comes after a choice is not a leading guard any more."""
+
+    def choose(self, options: range) -> int:
+        raise GuardPassed
+
+
 class PythonMachine:
     """One machine at one scope, run by CPython."""
 
@@ -109,6 +116,12 @@ class PythonMachine:
                 raise InputError("init has too many initial states", "choose less")
         return found
 
+    def start(self, chooser: Any) -> StepOutcome:
+        """Put the machine in the initial state that the chooser picks; a failing init leaves it half done."""
+        self.store.commit()
+        self.state = self.program.schema.initial(self.sizes)
+        return self._run(self.spec.init, (self.machine,), chooser, None)
+
     # --- steps
 
     def arguments(self, action: int) -> Iterator[tuple[int, ...]]:
@@ -146,6 +159,7 @@ class PythonMachine:
         if guards == 0:
             return True
         token = PROBE.set([guards])
+        choices = CHOOSER.set(_Undecided())
         self.store.begin()
         try:
             self.spec.actions[action](self.machine, *self.to_python(action, arguments))
@@ -157,6 +171,7 @@ class PythonMachine:
             return True
         finally:
             self.store.rollback()
+            CHOOSER.reset(choices)
             PROBE.reset(token)
         return True
 

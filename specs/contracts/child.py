@@ -1,0 +1,209 @@
+"""The process that the implementation runs in: loads it once, then forks for every sequence.
+
+The one idea: the loaded state is a zygote; each sequence gets a fork of it, so a crash, an exit or a global state left
+behind costs nothing and the next sequence starts fresh. JSON lines go over private descriptors (requests in, answers of
+the forks, status of the zygote), so whatever the implementation prints breaks nothing. The zygote alone decides
+how a fork ended, since the fork itself cannot be trusted.
+
+Run as `python -P -m kmemspec.specs.contracts.child REQUESTS ANSWERS STATUS`, by `process.py` only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ...model.lang.errors import InputError
+
+ANSWER_LIMIT = 4000
+"""Longest answer line in characters: below PIPE_BUF, so that a line is written whole or not at all."""
+LOST_PIPE = 113
+"""Exit status of a fork that could not write its answers any more."""
+PRIVATE_DESCRIPTOR = 200
+"""Where private descriptors are moved to, out of the way of code that closes the first few."""
+FINAL_TAGS = frozenset({"rubbish", "contents", "prefix", "nonzero"})
+"""Answers after which the sequence is not continued: the clause is broken, and what follows would say nothing."""
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+
+Answer = list[Any]
+"""One answer without its index: a tag and what belongs to it."""
+
+
+class Adapter(Protocol):
+    """One fresh instance of the implementation. `perform` makes one call and yields its answers as they come."""
+
+    def perform(self, index: int, kind: str, block: int | None, arguments: list[int], say: Callable[..., None]) -> None:
+        """Make one call and `say` what came of it."""
+
+
+Loader = Callable[[dict[str, Any]], Callable[[dict[str, int]], Adapter]]
+"""Loads the target of a request; gives a function from a scope to a fresh instance."""
+
+
+def loader(kind: str) -> Loader:
+    """The adapter of that kind; imported here so that a class is validated without cffi."""
+    if kind == "library":
+        from .library import load_library
+
+        return load_library
+    from .python_class import load_class
+
+    return load_class
+
+
+def one_line(text: object, limit: int = 300) -> str:
+    """Any text on one bounded line."""
+    return " ".join(str(text).split())[:limit]
+
+
+def describe_exception(error: BaseException) -> str:
+    """Message and innermost place of an exception; its __str__ may be hostile."""
+    try:
+        message = one_line(error, 200)
+    except BaseException:
+        message = "(its message cannot be printed)"
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = f" at {os.path.basename(place.tb_frame.f_code.co_filename)}:{place.tb_lineno}" if place else ""
+    return f"{message}{where}".strip()
+
+
+def run_sequence(make: Callable[[dict[str, int]], Adapter], request: dict[str, Any], answers: int) -> None:
+    """In the fork: run one sequence and write every answer at once, so that a crash loses none."""
+    own = os.getpid()
+
+    def write(index: int, *answer: object) -> None:
+        if os.getpid() != own:
+            os.write(answers, json.dumps([index, "forked"]).encode() + b"\n")
+            os._exit(0)
+        try:
+            os.write(answers, json.dumps([index, *answer])[:ANSWER_LIMIT].encode() + b"\n")
+        except OSError:
+            os._exit(LOST_PIPE)
+        if answer[0] in FINAL_TAGS:
+            os._exit(0)
+
+    index = -1
+    try:
+        adapter = make(request["scope"])
+        write(-1, "ready")
+        for index, (kind, block, *arguments) in enumerate(request["sequence"]):
+            adapter.perform(index, kind, block, arguments, lambda *answer: write(index, *answer))  # noqa: B023
+            write(index, "next")
+        write(len(request["sequence"]), "done")
+    except SystemExit as error:
+        write(index, "left", one_line(error.code if type(error.code) in (int, str, type(None)) else "?"))
+    except BaseException as error:
+        write(index, "raised", type(error).__name__[:100], describe_exception(error))
+    with contextlib.suppress(BaseException):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(0)
+
+
+def wait_for(child: int, seconds: float) -> list[Any]:
+    """How the fork ended: ["exit", status], ["signal", number] or ["timeout"]; SIGCHLD is blocked meanwhile."""
+    deadline = time.monotonic() + seconds
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            code = os.waitstatus_to_exitcode(status)
+            return ["exit", code] if code >= 0 else ["signal", -code]
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return ["timeout"]
+        signal.sigtimedwait([signal.SIGCHLD], remaining)
+
+
+def clear_leftovers(group: int) -> bool:
+    """Kill and reap whatever a fork left behind in its process group or orphaned; was there anything?"""
+    found = False
+    with contextlib.suppress(OSError):
+        os.killpg(group, signal.SIGKILL)
+        found = True
+        while os.waitpid(-group, 0)[0]:
+            pass
+    with contextlib.suppress(OSError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            found = True
+    return found
+
+
+def serve(requests: int, answers: int, status: int) -> None:
+    """Load the target named by the first line, then run one sequence for each further line until the pipe ends."""
+    lines = os.fdopen(requests, "rb")
+    setup = json.loads(lines.readline())
+    if setup["memory"]:
+        resource.setrlimit(resource.RLIMIT_AS, (setup["memory"], setup["memory"]))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.alarm(int(setup["load_seconds"]) + 1)
+    try:
+        make = loader(setup["kind"])(setup)
+    except InputError as error:
+        tell(status, "refused", one_line(error.message, 1500), one_line(error.remedy, 500))
+        return
+    except BaseException as error:
+        problem = f"{type(error).__name__}: {describe_exception(error)}"
+        tell(status, "refused", f"cannot load {setup['target']}: {problem}", "make it importable on its own first")
+        return
+    signal.alarm(0)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+    gc.freeze()
+    tell(status, "loaded")
+    for line in lines:
+        request = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            os.setpgid(0, 0)
+            end_with_parent()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+            os.close(status)
+            os.close(requests)
+            run_sequence(make, request, answers)
+        with contextlib.suppress(OSError):
+            os.setpgid(child, child)
+        ending = wait_for(child, request["seconds"])
+        tell(status, "ended", request["number"], ending, clear_leftovers(child))
+
+
+def tell(status: int, *message: object) -> None:
+    """One line to the parent."""
+    os.write(status, json.dumps(message).encode() + b"\n")
+
+
+def end_with_parent() -> None:
+    """Ask the kernel to end this process with its parent (Linux; elsewhere the time limit has to do)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def main() -> None:
+    """Move the descriptors away, drop what is not needed, serve."""
+    import fcntl
+
+    given = [int(text) for text in sys.argv[1:4]]
+    private = [fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, PRIVATE_DESCRIPTOR) for number in given]
+    for number in given:
+        os.close(number)
+    sys.argv = ["validated"]
+    end_with_parent()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    serve(*private)
+
+
+if __name__ == "__main__":
+    main()

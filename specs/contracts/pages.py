@@ -1,0 +1,237 @@
+"""The page-allocator contract at work: its oracle, its generators and its scopes.
+
+The one idea: under eager coalescing the set of free pages says everything. An allocation of order k must succeed
+exactly when an aligned run of 2**k free pages exists, whatever the placement policy: checked at every call.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .judging import Broken
+from .results import ValidateOptions
+from .sequences import Draw, Operation, Sequence
+
+TINY_SCOPES = ((2, 2, 5), (3, 2, 5), (4, 3, 4), (6, 3, 4))
+"""Scopes searched by every sequence of the given length: pages, orders, length."""
+SCOPES = ((4, 3), (1, 1), (3, 2), (6, 3), (8, 4), (13, 4), (16, 5), (64, 7), (100, 6))
+MAXIMUM_PAGES, MAXIMUM_ORDERS = 4096, 20
+
+
+class FreePages:
+    """The free pages of a scope as a bit mask."""
+
+    def __init__(self, scope: Mapping[str, int]) -> None:
+        self.pages = scope["pages"]
+        self.orders = scope["orders"]
+        self.taken = 0
+
+    def first_run(self, order: int) -> int | None:
+        """The first aligned run of 2**order free pages."""
+        block = (1 << (1 << order)) - 1
+        for page in range(0, self.pages - (1 << order) + 1, 1 << order):
+            if not self.taken & block << page:
+                return page
+        return None
+
+    def flip(self, page: int, order: int) -> None:
+        """Take a free block, or give back a taken one."""
+        self.taken ^= ((1 << (1 << order)) - 1) << page
+
+    def largest_order(self) -> int:
+        """The largest order that fits into the empty scope."""
+        return min(self.orders, self.pages.bit_length()) - 1
+
+
+class PageOracle:
+    """Follows one run of a page allocator."""
+
+    def __init__(self, scope: Mapping[str, int]) -> None:
+        self.free = FreePages(scope)
+        self.live: dict[int, tuple[int, int]] = {}
+        self.freed_since_empty = 0
+        self.anything_freed = False
+        self.counts: Counter[str] = Counter()
+        self.peaks: Counter[str] = Counter()
+
+    def expected(self, operation: Operation) -> str:
+        """A block exactly when an aligned run is free."""
+        if operation.kind == "free":
+            return "the block is free again"
+        size = 1 << operation.arguments[0]
+        run = f"an aligned run of {size} free page{'s' if size > 1 else ''}"
+        return f"{run}" if self.free.first_run(operation.arguments[0]) is not None else f"None: there is not {run}"
+
+    def show(self, operation: Operation, value: int | None) -> str:
+        """page 4, None, returned."""
+        if operation.kind == "free":
+            return "returned"
+        return "None" if value is None else f"page {value}"
+
+    def observe(self, index: int, operation: Operation, value: int | None) -> Broken | None:
+        """Judge one call."""
+        if operation.kind == "free":
+            assert operation.block is not None
+            self.free.flip(*self.live.pop(operation.block))
+            self.freed_since_empty += 1
+            self.anything_freed = True
+            return None
+        order = operation.arguments[0]
+        if value is None:
+            return self.refused(order)
+        broken = self.misplaced(value, order)
+        if broken is None:
+            self.granted(index, value, order)
+        return broken
+
+    def refused(self, order: int) -> Broken | None:
+        """alloc returned None: is there really no run?"""
+        page = self.free.first_run(order)
+        if page is None:
+            self.counts["exhaustion reached"] += bool(self.live)
+            return None
+        where = f"pages {page} to {page + (1 << order) - 1} are free" if order else f"page {page} is free"
+        if not self.live and self.anything_freed:
+            return Broken("capacity", f"everything is freed, yet alloc({order}) gives None")
+        return Broken("exact-success", f"alloc({order}) gives None although {where}")
+
+    def misplaced(self, page: int, order: int) -> Broken | None:
+        """alloc returned a page: may the block lie there?"""
+        size = 1 << order
+        if page < 0 or page + size > self.free.pages:
+            pages = f"pages 0 to {self.free.pages - 1}"
+            return Broken("in-bounds", f"a block of {size} at page {page} is not within {pages}")
+        if page % size:
+            return Broken("aligned", f"a block of {size} at page {page}, which is no multiple of {size}")
+        for other, other_order in self.live.values():
+            if page < other + (1 << other_order) and other < page + size:
+                shared = max(page, other)
+                return Broken("disjoint", f"page {shared} is handed out again while it is live")
+        return None
+
+    def granted(self, index: int, page: int, order: int) -> None:
+        """Note a new live block."""
+        if not self.live:
+            if self.freed_since_empty > 1 and order == self.free.largest_order():
+                self.counts["full coalescing reached"] += 1
+            self.freed_since_empty = 0
+        self.live[index] = (page, order)
+        self.free.flip(page, order)
+        self.peaks["peak live blocks"] = max(self.peaks["peak live blocks"], len(self.live))
+
+    def after(self, operation: Operation, value: int | None, answer: list[Any]) -> Broken | None:
+        """There is no memory to look at."""
+        return None
+
+
+class PageWorkload:
+    """What sequences a page allocator is tried with."""
+
+    kinds = ("alloc",) * 5 + ("free",) * 4 + ("fill", "free all")
+
+    def __init__(self, options: ValidateOptions) -> None:
+        if options.pages is None and options.orders is None:
+            self.scopes = tuple({"pages": pages, "orders": orders} for pages, orders in SCOPES)
+            self.tiny: tuple[tuple[int, int, int], ...] = TINY_SCOPES
+        else:
+            pages = 16 if options.pages is None else options.pages
+            orders = pages.bit_length() if options.orders is None else options.orders
+            self.scopes = ({"pages": pages, "orders": orders},)
+            self.tiny = ((pages, orders, 3 if orders > 3 else 4),)
+        self.limit = options.operations
+
+    def oracle(self, scope: Mapping[str, int]) -> PageOracle:
+        """A fresh oracle for one run."""
+        return PageOracle(scope)
+
+    def program(self, draws: list[Draw], scope: Mapping[str, int]) -> Sequence:
+        """Drawn numbers to a sequence; a first-fit simulation guesses which blocks will be live."""
+        sketch = Sketch(scope, self.limit * 2)
+        for draw in draws:
+            if draw.kind == "alloc":
+                sketch.alloc(draw.first % scope["orders"])
+            elif draw.kind == "free" and sketch.live:
+                sketch.release(list(sketch.live)[draw.first % len(sketch.live)])
+            elif draw.kind == "fill":
+                sketch.fill(draw.first % scope["orders"])
+            elif draw.kind == "free all":
+                sketch.free_all(draw.second)
+        return tuple(sketch.operations)
+
+    def systematic(self) -> Iterator[tuple[Mapping[str, int], Sequence]]:
+        """Every short sequence at tiny scopes; fill, free in four orders and refill at the others."""
+        for pages, orders, length in self.tiny:
+            for sequence in every_sequence(orders, length):
+                yield {"pages": pages, "orders": orders}, sequence
+        for scope in self.scopes:
+            for fill in range(scope["orders"]):
+                for pattern in range(4):
+                    sketch = Sketch(scope, 3 * scope["pages"] + 10)
+                    sketch.fill(fill)
+                    sketch.free_all(pattern)
+                    sketch.fill(scope["orders"] - 1)
+                    sketch.free_all(pattern)
+                    sketch.fill(0)
+                    yield scope, tuple(sketch.operations)
+
+
+class Sketch:
+    """Builds a sequence; knows which blocks would be live if the allocator took the first fit."""
+
+    def __init__(self, scope: Mapping[str, int], limit: int) -> None:
+        self.free = FreePages(scope)
+        self.limit = limit
+        self.operations: list[Operation] = []
+        self.live: dict[int, tuple[int, int]] = {}
+
+    def alloc(self, order: int) -> bool:
+        """Append an allocation; would it succeed?"""
+        if len(self.operations) >= self.limit:
+            return False
+        page = self.free.first_run(order)
+        if page is not None:
+            self.free.flip(page, order)
+            self.live[len(self.operations)] = (page, order)
+        self.operations.append(Operation("alloc", None, (order,)))
+        return page is not None
+
+    def release(self, block: int) -> None:
+        """Append a free."""
+        self.free.flip(*self.live.pop(block))
+        self.operations.append(Operation("free", block))
+
+    def fill(self, order: int) -> None:
+        """Allocate until it fails."""
+        while self.alloc(order):
+            pass
+
+    def free_all(self, pattern: int) -> None:
+        """Free everything: first to last, last to first, every second one and then the rest, both ways."""
+        for block in ordering(list(self.live), pattern):
+            self.release(block)
+
+
+def ordering(blocks: list[int], pattern: int) -> list[int]:
+    """Four orders of freeing that merge differently."""
+    if pattern % 4 == 0:
+        return blocks
+    if pattern % 4 == 1:
+        return blocks[::-1]
+    return blocks[::2] + blocks[1::2] if pattern % 4 == 2 else blocks[1::2][::-1] + blocks[::2]
+
+
+def every_sequence(orders: int, length: int) -> Iterator[Sequence]:
+    """Every sequence of that length: any order, any block not yet freed (the shorter ones are their prefixes)."""
+
+    def extend(prefix: Sequence, blocks: tuple[int, ...]) -> Iterator[Sequence]:
+        if len(prefix) == length:
+            yield prefix
+            return
+        for order in range(orders):
+            yield from extend((*prefix, Operation("alloc", None, (order,))), (*blocks, len(prefix)))
+        for block in blocks:
+            yield from extend((*prefix, Operation("free", block)), tuple(other for other in blocks if other != block))
+
+    return extend((), ())

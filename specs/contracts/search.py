@@ -1,0 +1,233 @@
+"""The search for a failing sequence: systematic ones first, then Hypothesis, then cutting down what was found.
+
+The one idea: a failure is known by its clause and kind. The first one found fixes what Hypothesis shrinks towards, so
+that it never slips from one bug to another; a last greedy pass removes calls that came in bundles (fill, free all).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from .judging import Judgement, Oracle, judge
+from .process import ChildProcess
+from .results import ValidateOptions
+from .sequences import Draw, Sequence, smaller, weight, without
+
+Key = tuple[str, str, str]
+"""What makes two failures the same: clause, kind and detail."""
+FAILURES_KEPT = 5
+SHRINK_SECONDS = 8.0
+SHRINK_HANG_SECONDS = 0.7
+NUMBERS = 1 << 16
+CHUNK = 100
+
+
+class Workload(Protocol):
+    """What a contract gives the search: scopes, oracles and sequences."""
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of draws, each as often as it should come."""
+
+    @property
+    def scopes(self) -> tuple[Mapping[str, int], ...]:
+        """The scopes to try, simplest first."""
+
+    def oracle(self, scope: Mapping[str, int]) -> Oracle:
+        """A fresh oracle for one run."""
+
+    def program(self, draws: list[Draw], scope: Mapping[str, int]) -> Sequence:
+        """Drawn numbers to a sequence."""
+
+    def systematic(self) -> Iterator[tuple[Mapping[str, int], Sequence]]:
+        """Sequences that are always tried."""
+
+
+@dataclass
+class Failure:
+    """A failing run as found: its scope, its sequence cut at the failing call, its judgement."""
+
+    scope: Mapping[str, int]
+    sequence: Sequence
+    judgement: Judgement
+
+
+@dataclass
+class Search:
+    """One search over one target; counts everything it runs."""
+
+    workload: Workload
+    child: ChildProcess
+    options: ValidateOptions
+    deadline: float
+    failures: dict[Key, Failure] = field(default_factory=dict)
+    failed: int = 0
+    hangs: int = 0
+    examples: int = 0
+    operations: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    peaks: Counter[str] = field(default_factory=Counter)
+    declined: dict[str, str] = field(default_factory=dict)
+
+    def run(self, sequence: Sequence, scope: Mapping[str, int], seconds: float | None = None) -> Judgement:
+        """Run and judge one sequence."""
+        limit = self.options.example_seconds if seconds is None else seconds
+        transcript = self.child.run(sequence, scope, limit)
+        return judge(sequence, transcript, self.workload.oracle(scope))
+
+    def attempt(self, sequence: Sequence, scope: Mapping[str, int]) -> Key | None:
+        """Run one sequence of the search proper: count it, keep it if it fails."""
+        judgement = self.run(sequence, scope)
+        if judgement.declined:
+            self.declined[show_scope(scope)] = judgement.declined
+            return None
+        self.examples += 1
+        self.operations += len(judgement.records)
+        self.counts.update(judgement.counts)
+        for name, value in judgement.peaks.items():
+            self.peaks[name] = max(self.peaks[name], value)
+        key = key_of(judgement)
+        if key is not None:
+            self.keep(key, sequence, scope, judgement)
+        return key
+
+    def keep(self, key: Key, sequence: Sequence, scope: Mapping[str, int], judgement: Judgement) -> None:
+        """Remember the smallest failing sequence of each kind of failure."""
+        self.failed += 1
+        self.hangs += key[1] == "hang"
+        cut = sequence[: judgement.failed_at + 1]
+        known = self.failures.get(key)
+        if known is None or weight(cut) < weight(known.sequence):
+            self.failures[key] = Failure(scope, cut, judgement)
+
+    def allowed(self, sequence: Sequence) -> Sequence:
+        """The sequence without the operations that are not to be called."""
+        skipped = [index for index, operation in enumerate(sequence) if operation.kind in self.options.skip]
+        return without(sequence, frozenset(skipped)) if skipped else sequence
+
+    def expired(self) -> bool:
+        """Is the time used up?"""
+        return time.monotonic() >= self.deadline
+
+    def systematic(self) -> bool:
+        """Every systematic sequence; was it completed?"""
+        for scope, sequence in self.workload.systematic():
+            if self.expired():
+                return False
+            if show_scope(scope) not in self.declined:
+                self.attempt(self.allowed(sequence), scope)
+            if self.failed >= FAILURES_KEPT or self.hangs:
+                return False
+        return True
+
+    def random(self) -> int:
+        """Sequences drawn and shrunk by Hypothesis, in chunks until examples or time are used up; how many were run."""
+        scopes = [scope for scope in self.workload.scopes if show_scope(scope) not in self.declined]
+        before, chunk = self.examples, 0
+        while scopes and not self.failures and not self.expired() and self.examples - before < self.options.examples:
+            count = min(CHUNK, self.options.examples - (self.examples - before))
+            if not self.draw_chunk(scopes, count, self.options.seed + chunk * 1_000_003):
+                break
+            chunk += 1
+        return self.examples - before
+
+    def draw_chunk(self, scopes: list[Mapping[str, int]], count: int, seed: int) -> bool:
+        """One Hypothesis run; False when it drew nothing new. A failing sequence is shrunk by Hypothesis itself."""
+        import hypothesis
+        from hypothesis import strategies
+
+        numbers = strategies.integers(0, NUMBERS - 1)
+        draws = strategies.builds(Draw, strategies.sampled_from(self.workload.kinds), numbers, numbers)
+        longest = self.options.operations
+        # Hypothesis draws short lists unless told otherwise; exhaustion and fragmentation need long ones.
+        short, long = (strategies.lists(draws, min_size=least, max_size=longest) for least in (1, 1 + longest // 2))
+        chosen = strategies.sampled_from(range(len(scopes)))
+        results: dict[tuple[int, Sequence], Key | None] = {}
+        target: list[Key] = []
+        shrink_until = [float("inf")]
+
+        def example(number: int, drawn: list[Draw]) -> None:
+            scope = scopes[number]
+            sequence = self.allowed(self.workload.program(drawn, scope))
+            known = (number, sequence)
+            if known not in results:
+                if time.monotonic() >= (shrink_until[0] if target else self.deadline):
+                    raise _EnoughError
+                results[known] = self.attempt(sequence, scope)
+            key = results[known]
+            if key is not None and not target:
+                target.append(key)
+                shrink_until[0] = time.monotonic() + SHRINK_SECONDS / 2
+            if key is not None and key == target[0]:
+                raise _Failing
+
+        settings = hypothesis.settings(
+            max_examples=count,
+            database=None,
+            deadline=None,
+            print_blob=False,
+            report_multiple_bugs=False,
+            verbosity=hypothesis.Verbosity.quiet,
+            suppress_health_check=list(hypothesis.HealthCheck),
+        )
+        decorated = hypothesis.seed(seed)(settings(hypothesis.given(chosen, short | long)(example)))
+        with contextlib.suppress(_Failing, _EnoughError, hypothesis.errors.HypothesisException, BaseExceptionGroup):
+            decorated()
+        return bool(results)
+
+    def minimise(self, failure: Failure) -> Failure:
+        """Cut calls and lower numbers while the same clause still breaks in the same way."""
+        key = key_of(failure.judgement)
+        hang = key is not None and key[1] == "hang"
+        until = time.monotonic() + SHRINK_SECONDS / (2 if hang else 1)
+        seconds = SHRINK_HANG_SECONDS if hang else None
+        tried = {failure.sequence}
+        best = failure
+        improved = True
+        while improved:
+            improved = False
+            for candidate in smaller(best.sequence):
+                if time.monotonic() >= until:
+                    return best
+                if candidate in tried or weight(candidate) >= weight(best.sequence):
+                    continue
+                tried.add(candidate)
+                judgement = self.run(candidate, best.scope, seconds)
+                if key_of(judgement) == key:
+                    cut = candidate[: judgement.failed_at + 1]
+                    best = Failure(best.scope, without_skipped(cut, judgement), judgement)
+                    improved = True
+                    break
+        return best
+
+
+class _Failing(Exception):  # noqa: N818
+    """Tells Hypothesis that a sequence fails."""
+
+
+class _EnoughError(BaseException):
+    """Stops Hypothesis at once, drawing or shrinking: only exceptions outside Exception pass through it."""
+
+
+def without_skipped(sequence: Sequence, judgement: Judgement) -> Sequence:
+    """The sequence without calls that were never made."""
+    idle = [index for index, record in enumerate(judgement.records) if record.observed == "not called"]
+    return without(sequence, frozenset(idle))
+
+
+def key_of(judgement: Judgement) -> Key | None:
+    """What kind of failure a judgement is; None if it is none."""
+    broken = judgement.broken
+    if broken is None:
+        return None
+    return broken.clause, broken.kind, broken.detail if broken.kind in ("crash", "exception") else ""
+
+
+def show_scope(scope: Mapping[str, int]) -> str:
+    """pages=4,orders=3"""
+    return ",".join(f"{name}={value}" for name, value in scope.items())

@@ -1,0 +1,94 @@
+"""The catalogue of faults: every one applies, every one is killed, and every property has a fault that breaks it."""
+
+from __future__ import annotations
+
+import pytest
+
+from kmemspec.model.faults import Fault
+from kmemspec.model.faults.catalogue import ALL, find
+from kmemspec.model.lang.errors import InputError
+from kmemspec.model.lang.replay import replay
+from kmemspec.model.lang.verdict import Outcome
+from kmemspec.proofs.explore import Limits, explore
+from kmemspec.proofs.mutation import attempts
+from kmemspec.specs.loading import load
+
+MEASURED = {
+    "merge-ignores-order": 5,
+    "merge-ignores-pagebuddy": 3,
+    "rmqueue-keeps-pagebuddy": 1,
+    "expand-wrong-half": 1,
+    "expand-wrong-list": 1,
+    "expand-forgets-flag": 1,
+    "expand-too-far": 1,
+    "nr-free-pages-not-updated": 1,
+    "nr-free-pages-whole-block": 1,
+    "merge-without-list-del": 2,
+    "merge-keeps-nr-free": 2,
+    "merge-keeps-pagebuddy": 2,
+    "combine-with-or": 2,
+}
+"""Steps to the first violation that the bug catalogue measured on models by other hands."""
+
+
+@pytest.mark.parametrize("fault", ALL, ids=lambda fault: fault.identifier)
+def test_search_kills(fault: Fault) -> None:
+    """Each by a shortest trace that CPython replays to the same verdict; the lengths are those others measured."""
+    [attempt] = attempts([fault], ["explore"])
+    assert attempt.outcome is Outcome.VIOLATED
+    assert attempt.killer is not None
+    trace = attempt.killer.trace
+    assert trace is not None
+    assert trace.violation is not None
+    if fault.identifier in MEASURED:
+        assert len(trace.steps) - 1 == MEASURED[fault.identifier]
+    loaded = load(fault.spec, fault)
+    sizes = loaded.spec.scope(fault.scope)
+    assert replay(loaded.spec, loaded.program, sizes, trace).reproduced
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ALL, ids=lambda fault: fault.identifier)
+def test_proof_kills(fault: Fault) -> None:
+    [attempt] = attempts([fault], ["prove"])
+    assert attempt.outcome is Outcome.VIOLATED
+
+
+def test_every_property_is_broken_by_a_fault() -> None:
+    """A check that cannot fail is a defect: for each property some fault makes it fail, and is expected to."""
+    loaded = load("buddy")
+    properties = {item.identifier for item in loaded.program.properties}
+    broken: set[str] = set()
+    for fault in ALL:
+        faulty = load(fault.spec, fault)
+        sizes = faulty.spec.scope("pages=6" if fault.scope == "default" else fault.scope)
+        found = explore(faulty.program, sizes, limits=Limits(states=3000), stop_at_first=False)
+        broken |= {verdict.property for verdict in found.verdicts if verdict.outcome is Outcome.VIOLATED}
+    assert properties - broken == set()
+    expected = {identifier for fault in ALL for identifier in fault.expected}
+    assert properties - expected == set()
+
+
+def test_client_visible_overlap_comes_one_step_later() -> None:
+    """What a client can see of merge-ignores-order (the refinement breaks) takes 6 steps, the structure breaks in 5."""
+    faulty = load("buddy", find("merge-ignores-order"))
+    found = explore(faulty.program, faulty.spec.scope(None), limits=Limits(states=200_000), stop_at_first=False)
+    steps = {verdict.property: len(verdict.trace.steps) - 1 for verdict in found.verdicts if verdict.trace is not None}
+    assert min(steps.values()) == 5
+    assert steps["R-blocks"] == 6
+
+
+def test_a_fault_that_does_not_match_is_an_error() -> None:
+    fault = find("D7")
+    stale = Fault(**{**vars(fault), "find": "no such text"})
+    with pytest.raises(InputError, match="matches 0 times"):
+        load("buddy", stale)
+    twice = Fault(**{**vars(fault), "find": "order"})
+    with pytest.raises(InputError, match="must match exactly once"):
+        load("buddy", twice)
+
+
+def test_identifiers_are_unique_and_an_unknown_one_is_an_error() -> None:
+    assert len({fault.identifier.lower() for fault in ALL}) == len(ALL)
+    with pytest.raises(InputError, match="did you mean: merge-ignores-order"):
+        find("ignores-order")
