@@ -1,0 +1,238 @@
+"""Exhaustive breadth-first search of a scope.
+
+The loop itself is compiled (see `driver`); this module gives it memory, stops it at limits and turns what it recorded
+into verdicts. It comes back to Python every 50 ms or so.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+
+from ...model.lang.errors import InputError
+from ...model.lang.ir import Program, Sizes
+from ...model.lang.verdict import Outcome, Verdict
+from . import context as shared
+from .context import CHOICES, COUNTER_SLOTS, Context
+from .counterexample import Rebuilder, trace_of
+from .machine import NativeMachine
+from .results import ActionCount, BranchCoverage, Exploration, Limits, Progress
+from .store import StateStore
+
+ENGINE = "explore"
+_SLICE_SECONDS = 0.05
+_LARGEST_SLICE = 1 << 20
+
+OnProgress = Callable[[Progress], None]
+
+
+def explore(
+    program: Program,
+    sizes: Sizes,
+    *,
+    spec: str = "",
+    limits: Limits | None = None,
+    progress: OnProgress | None = None,
+    stop_at_first: bool = True,
+) -> Exploration:
+    """Visit every reachable state of a scope and judge every property.
+
+    With `stop_at_first` false the search goes on and each property gets its own shortest counterexample."""
+    started = time.monotonic()
+    machine = NativeMachine(program, sizes)
+    compile_seconds = time.monotonic() - started
+    search = Search(machine, limits or Limits(), stop_at_first, started)
+    try:
+        search.run(progress)
+        return search.result(spec, compile_seconds)
+    finally:
+        search.store.release()
+
+
+class Search:
+    """One search of one machine."""
+
+    def __init__(
+        self,
+        machine: NativeMachine,
+        limits: Limits,
+        stop_at_first: bool,
+        started: float,
+        store: StateStore | None = None,
+    ) -> None:
+        self.machine = machine
+        self.limits = limits
+        self.started = started
+        self.store = store or StateStore(machine, limits)
+        self.stopped = ""
+        self.complete = False
+        self.initial_states = 0
+        self.cpu_seconds = 0.0
+        machine.set("stop_at_first", int(stop_at_first))
+
+    def run(self, progress: OnProgress | None) -> None:
+        """Search until nothing is left, something stops it, or Ctrl-C."""
+        try:
+            self._run(progress)
+        except KeyboardInterrupt:
+            self.stopped = "interrupted"
+        if self.store.interrupted is not None:
+            if not isinstance(self.store.interrupted, KeyboardInterrupt):
+                raise self.store.interrupted
+            self.stopped, self.complete = "interrupted", False
+
+    def _run(self, progress: OnProgress | None) -> None:
+        machine = self.machine
+        self._timed("seed_states")
+        self.initial_states = machine.get("states")
+        count = 256
+        while not self._must_stop():
+            before = time.monotonic()
+            finished = self._timed("run", count)
+            if finished and not machine.get("stop"):
+                self.complete = True
+                return
+            now = time.monotonic()
+            if now - before < _SLICE_SECONDS / 2 and count < _LARGEST_SLICE:
+                count *= 2
+            elif now - before > 2 * _SLICE_SECONDS and count > 1:
+                count //= 2
+            if progress is not None:
+                progress(self._progress(now))
+
+    def _timed(self, function: str, *arguments: int) -> int:
+        before = time.thread_time()
+        try:
+            return self.machine.call(function, *arguments)
+        finally:
+            self.cpu_seconds += time.thread_time() - before
+
+    def _progress(self, now: float) -> Progress:
+        get = self.machine.get
+        return Progress(
+            get("states"), self.transitions(), get("depth"), get("states") - get("cursor"), now - self.started
+        )
+
+    def _must_stop(self) -> bool:
+        limit = self.limits.seconds
+        reasons = {
+            shared.STOP_VIOLATION: "stopped at the first violation",
+            shared.STOP_MEMORY: f"memory limit of {self.store.limit / (1 << 20):,.0f} MiB",
+            shared.STOP_STATES: f"limit of {self.limits.states or 0:,} states",
+        }
+        stop = self.machine.get("stop")
+        if stop == shared.STOP_CHOICES:
+            raise InputError(f"an action makes more than {CHOICES} choices", "choose less often in one action")
+        if stop:
+            self.stopped = reasons[stop]
+        elif limit is not None and time.monotonic() - self.started > limit:
+            self.stopped = f"time limit of {limit:g} s"
+        return bool(self.stopped)
+
+    def transitions(self) -> int:
+        """Completed executions so far."""
+        return sum(action.fired for action in action_counts(self.machine))
+
+    # --- the answer ------------------------------------------------------------------------------------------
+
+    def result(self, spec: str, compile_seconds: float) -> Exploration:
+        """Verdicts and counts."""
+        get = self.machine.get
+        actions = action_counts(self.machine)
+        verdicts = self._verdicts(spec)
+        return Exploration(
+            verdicts=verdicts,
+            states=get("states"),
+            transitions=self.transitions(),
+            depth=get("depth"),
+            frontier_peak=get("peak"),
+            initial_states=self.initial_states,
+            actions=actions,
+            branches=branch_coverage(self.machine),
+            bits_per_state=self.machine.layout.bits,
+            memory_bytes=self.store.peak,
+            cpu_seconds=self.cpu_seconds,
+            compile_seconds=compile_seconds,
+            seconds=time.monotonic() - self.started,
+            complete=self.complete,
+            stopped=self.stopped,
+        )
+
+    def _verdicts(self, spec: str) -> tuple[Verdict, ...]:
+        program = self.machine.program
+        rebuilder = Rebuilder(self.machine, self.store)
+        verdicts: list[Verdict] = []
+        for index, name in judged_names(program, self.machine.context_map):
+            counterexample = rebuilder.counterexample(index)
+            if counterexample is not None:
+                steps, violation = counterexample
+                trace = trace_of(self.machine, steps, violation, spec, ENGINE, shortest=True)
+                bound = f"shortest counterexample, {len(steps) - 1} steps"
+                verdicts.append(self._verdict(name, Outcome.VIOLATED, bound, trace=trace))
+            else:
+                verdicts.append(self._unviolated(name))
+        return one_each(verdicts)
+
+    def _unviolated(self, name: str) -> Verdict:
+        states, depth = self.machine.get("states"), self.machine.get("depth")
+        if self.complete and self.initial_states:
+            return self._verdict(name, Outcome.HOLDS, f"all {states:,} reachable states, depth {depth}")
+        reason = self.stopped or "there is no initial state"
+        return self._verdict(name, Outcome.UNKNOWN, f"{states:,} states, all those up to depth {depth}", reason=reason)
+
+    def _verdict(self, name: str, outcome: Outcome, bound: str, **more: object) -> Verdict:
+        return Verdict(
+            ENGINE,
+            name,
+            outcome,
+            bound,
+            states=self.machine.get("states"),
+            transitions=self.transitions(),
+            seconds=time.monotonic() - self.started,
+            **more,  # type: ignore[arg-type]
+        )
+
+
+def judged_names(program: Program, context: Context) -> list[tuple[int, str]]:
+    """What gets a verdict: each property, the checks inside actions, and deadlock where it is excluded."""
+    names = [(index, prop.identifier) for index, prop in enumerate(program.properties)]
+    names.append((context.checks, "checks"))
+    if program.deadlock_free:
+        names.append((context.deadlock, "deadlock"))
+    return names
+
+
+def one_each(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
+    """One verdict for each name (a refinement is several functions): the one with the shortest trace, if any."""
+    chosen: dict[str, Verdict] = {}
+    for verdict in verdicts:
+        other = chosen.get(verdict.property)
+        if other is None or _trace_length(verdict) < _trace_length(other):
+            chosen[verdict.property] = verdict
+    return tuple(chosen.values())
+
+
+def _trace_length(verdict: Verdict) -> float:
+    return math.inf if verdict.trace is None else len(verdict.trace.steps)
+
+
+def action_counts(machine: NativeMachine) -> tuple[ActionCount, ...]:
+    """The counters of every action."""
+    return tuple(
+        ActionCount(action.name, *machine.slots(machine.context_map.counter_slot(index), COUNTER_SLOTS))
+        for index, action in enumerate(machine.program.actions)
+    )
+
+
+def branch_coverage(machine: NativeMachine) -> tuple[BranchCoverage, ...]:
+    """Both sides of every branch."""
+    where = machine.context_map
+    covered = bytes(machine.context)[where.coverage * 8 : where.coverage * 8 + where.coverage_bytes]
+    result = []
+    for name, function in machine.program.functions.items():
+        for branch in function.branches():
+            first = where.branch_base[name] + 2 * branch.branch
+            line = machine.program.positions[branch.where].line
+            result.append(BranchCoverage(name, line, bool(covered[first]), bool(covered[first + 1])))
+    return tuple(result)
