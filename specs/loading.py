@@ -6,18 +6,23 @@ module that depends on it, afresh, beside the originals.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib
 import importlib.util
+import io
 import linecache
 import sys
+import tokenize
 import traceback
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 from ..model.faults import Fault
+from ..model.lang import source
 from ..model.lang.errors import InputError, SpecError
 from ..model.lang.ir import Program
 from ..model.lang.lowering import lower
@@ -119,46 +124,89 @@ def _depends_on_the_model(name: str) -> bool:
 
 
 def _from_file(path: Path) -> Spec:
-    try:
-        if path.stat().st_size > FILE_BYTES_MAX:
-            raise InputError(f"{path} is larger than {FILE_BYTES_MAX >> 20} MiB", "give a Python file with a Spec in it")
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}", "give a Python file with a Spec in it") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8 text", "save it as UTF-8") from None
+    text = _read(path)
     module = ModuleType(f"kmemspec_user_{path.stem}")
-    module.__file__ = str(path)
+    module.__file__ = str(path.resolve())
     sys.modules[module.__name__] = module
     _execute(module, text, str(path.resolve()))
-    specs = [thing for thing in vars(module).values() if isinstance(thing, Spec)]
+    specs = list({id(thing): thing for thing in vars(module).values() if isinstance(thing, Spec)}.values())
+    abstract = [thing.refinement.abstract for thing in specs if thing.refinement is not None]
+    specs = [thing for thing in specs if not any(thing is other for other in abstract)]
     own = [thing for thing in specs if thing.state.__module__ == module.__name__] or specs
     if len(own) != 1:
         raise InputError(f"{path} has {len(own)} specifications", "define exactly one Spec in it: SPEC = Spec(…)")
     return own[0]
 
 
+def _read(path: Path) -> str:
+    remedy = "give a Python file with a Spec in it"
+    try:
+        if not path.is_file():
+            raise InputError(f"{path} is not a file" if path.exists() else f"{path} does not exist", remedy)
+        if path.stat().st_size > FILE_BYTES_MAX:
+            raise InputError(f"{path} is larger than {FILE_BYTES_MAX >> 20} MiB", remedy)
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}", remedy) from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text", "save it as UTF-8") from None
+    except ValueError:
+        raise InputError(f"{str(path)!r} is not the name of a file", remedy) from None
+
+
 def _execute(module: ModuleType, text: str, filename: str) -> None:
     """Run a module's text so that its source can be found again; any error becomes one InputError line."""
-    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    linecache.cache[filename] = (len(text), None, io.StringIO(text).readlines(), filename)
     try:
-        exec(compile(text, filename, "exec", dont_inherit=True), module.__dict__)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            code = compile(text, filename, "exec", dont_inherit=True)
+        exec(code, module.__dict__)
     except SyntaxError as error:
-        raise InputError(f"{filename}:{error.lineno}: {error.msg}", "correct the syntax") from None
-    except ValueError as error:
-        raise InputError(f"{filename}: {error}", "save it as plain Python text") from None
-    except AnnotationError as error:
+        if error.filename not in (None, filename):
+            line = _line(error, filename)
+            raise InputError(f"{filename}:{line}: {error.filename}: {error.msg}", "correct what it imports") from None
+        line = error.lineno or _line_of_null(text)
+        raise InputError(f"{filename}:{line}: {error.msg}", "correct the syntax") from None
+    except RecursionError as error:
+        line = _line(error, filename) or _line_of_longest_statement(text)
+        message = f"{filename}:{line}: this is nested too deeply for Python"
+        raise InputError(message, "give names to parts of it, line by line") from None
+    except SpecError as error:
+        if error.position.line:
+            raise
+        here = ast.Pass(lineno=_line(error, filename), col_offset=0)
+        raise source.refusal(filename, here, error.code, error.message, error.remedy) from None
+    except (AnnotationError, InputError) as error:
         raise InputError(f"{filename}:{_line(error, filename)}: {error.message}", error.remedy) from None
-    except InputError:
+    except KeyboardInterrupt:
         raise
-    except (Exception, SystemExit) as error:
-        what = f"{type(error).__name__}: {error}".rstrip(": ")
-        raise InputError(f"{filename}:{_line(error, filename)}: {what}", "the module must import without errors") from None
+    except BaseException as error:
+        what = " ".join(f"{type(error).__name__}: {error}".rstrip(": ").split())
+        raise InputError(
+            f"{filename}:{_line(error, filename)}: {what}", "the module must import without errors"
+        ) from None
 
 
 def _line(error: BaseException, filename: str) -> int:
     lines = [frame.lineno or 0 for frame in traceback.extract_tb(error.__traceback__) if frame.filename == filename]
     return lines[-1] if lines else 0
+
+
+def _line_of_null(text: str) -> int:
+    return text.partition("\0")[0].count("\n") + 1
+
+
+def _line_of_longest_statement(text: str) -> int:
+    """The compiler does not say where it ran out of stack; the statement with the most tokens is the likely place."""
+    longest, best, start, count = 0, 1, 1, 0
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        count = count + 1 if count else 1
+        start = token.start[0] if count == 1 else start
+        if token.type == tokenize.NEWLINE:
+            longest, best = max((longest, best), (count, start), key=lambda pair: pair[0])
+            count = 0
+    return best
 
 
 __all__ = ["BUILT_IN", "InputError", "Loaded", "SpecError", "load"]

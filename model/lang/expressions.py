@@ -9,9 +9,9 @@ import ast
 import builtins
 import enum
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol, TypeVar
 
 from . import actions, source
 from .errors import SpecError
@@ -36,7 +36,8 @@ from .ir import (
     Unary,
     Wrap,
 )
-from .records import FieldType, indices
+from .records import indices
+from .sorts import AnnotationError, FromScope, scalar_type
 from .values import Kind, Place, Signature, Value, is_non_negative, kind_of
 
 REFUSED: dict[type[ast.AST], tuple[str, str, str]] = {
@@ -52,7 +53,6 @@ REFUSED: dict[type[ast.AST], tuple[str, str, str]] = {
     ast.JoinedStr: ("f-string", "a formatted string is not in the language", "use a constant message"),
     ast.NamedExpr: ("walrus", "an assignment inside an expression is not in the language", "assign on a line before"),
     ast.Starred: ("star", "a starred expression is not in the language", "write the values out"),
-    ast.Await: ("await", "await is not in the language", "write an atomic action"),
     ast.Yield: ("yield", "a step point is not in the language yet", "an action is one atomic step; split it in two"),
     ast.YieldFrom: ("yield-from", "yield from is not in the language", "yield the clauses one by one"),
     ast.Slice: ("slice", "a slice is not in the language", "use a loop over range(…)"),
@@ -80,6 +80,12 @@ OPERATORS: dict[type[ast.AST], str] = {
 }
 
 
+Item = TypeVar("Item")
+
+DEPTH_MAX = 64
+"""Expressions and statements nested deeper are refused, so that no engine has to recurse far."""
+
+
 @dataclass
 class Slot:
     """A local variable of the function being lowered."""
@@ -105,13 +111,15 @@ class Instances(Protocol):
 
     def leaf(self, root: int, path: str) -> int: ...
 
-    def leaf_type(self, root: int, leaf: int) -> LeafType: ...
+    def leaf_below(self, root: int, path: str) -> tuple[int, int]: ...
 
     def dimensions(self, root: int, path: str) -> tuple[Size, ...]: ...
 
     def is_ghost(self, root: int, leaf: int) -> bool: ...
 
     def where(self, filename: str, node: ast.AST) -> int: ...
+
+    def parameters(self, function: Callable[..., Any]) -> tuple[tuple[str, Signature], ...]: ...
 
     def call(self, function: Callable[..., Any], places: tuple[Place, ...]) -> Callee: ...
 
@@ -136,15 +144,18 @@ class ExpressionLowering:
         self.namespace = namespace
         self.slots: dict[str, Slot] = {}
         self.places: dict[str, Place] = {}
+        # What is known here: `x` has a value, and as `x!`, the reference in it is not None.
         self.assigned: set[str] = set()
         self.known: set[str] = set()
+        self.negative: set[str] = set()
+        self.depth = 0
         self.locals: list[tuple[str, LeafType | None]] = []
         self.reads_ghost: tuple[str, ast.AST] | None = None
 
     # --- errors and small tools
 
-    def refuse(self, node: ast.AST, code: str, message: str, remedy: str) -> NoReturn:
-        raise source.refusal(self.filename, node, code, message, remedy)
+    def refusal(self, node: ast.AST, code: str, message: str, remedy: str) -> SpecError:
+        return source.refusal(self.filename, node, code, message, remedy)
 
     def where(self, node: ast.AST) -> int:
         return self.program.where(self.filename, node)
@@ -159,7 +170,9 @@ class ExpressionLowering:
         """A scalar; records and arrays are refused."""
         result = self.expression(node)
         if isinstance(result, Place):
-            self.refuse(node, "record-value", f"{result.describe()} is not a value", "name one of its fields or elements")
+            raise self.refusal(
+                node, "record-value", f"{result.describe()} is not a value", "name one of its fields or elements"
+            )
         return result
 
     def boolean(self, node: ast.expr) -> Expression:
@@ -168,49 +181,82 @@ class ExpressionLowering:
         if value.kind is Kind.BOOLEAN:
             return value.expression
         remedy = "compare it: `is not None`" if value.kind in (Kind.OPTIONAL, Kind.NONE) else "compare it: `!= 0`"
-        self.refuse(node, "truth", f"{value.kind.value} is used as a condition", remedy)
+        raise self.refusal(node, "truth", f"{value.kind.value} is used as a condition", remedy)
 
-    def integer(self, node: ast.expr) -> Value:
+    def integer(self, node: ast.expr, at: ast.AST | None = None) -> Value:
         """A number; an optional reference is checked not to be None."""
-        return self.as_integer(self.value(node), node)
+        return self.as_integer(self.value(node), node, at)
 
-    def as_integer(self, value: Value, node: ast.AST) -> Value:
+    def as_integer(self, value: Value, node: ast.AST, at: ast.AST | None = None) -> Value:
+        """The value as a number. A None in it fails at the node `at`, which is where CPython would raise."""
         if value.kind is Kind.INTEGER:
             return value
         if value.kind is Kind.OPTIONAL:
             type_ = value.type
             if isinstance(type_, IntegerType):
                 type_ = IntegerType(type_.low, type_.high, False, type_.sort, type_.labels)
-            return Value(Present(value.expression, self.where(node)), Kind.INTEGER, type_, True)
+            number = value.expression if value.present else Present(value.expression, self.where(at or node))
+            return Value(number, Kind.INTEGER, type_, True)
         if value.kind is Kind.NONE:
-            self.refuse(node, "none-number", "None is used as a number", "test it first: `is not None`")
-        self.refuse(node, "boolean-number", "a boolean is used as a number", "write `1 if … else 0`")
+            raise self.refusal(node, "none-number", "None is used as a number", "test it first: `is not None`")
+        raise self.refusal(node, "boolean-number", "a boolean is used as a number", "write `1 if … else 0`")
 
-    def coerce(self, value: Value, kind: Kind, node: ast.AST) -> Expression:
-        """The value as a variable, field or parameter of this kind takes it."""
+    def coerce(self, value: Value, kind: Kind, node: ast.AST, type_: LeafType | None = None) -> Expression:
+        """The value as a variable, field or parameter of this kind takes it.
+
+        A declared type that has no negative values is believed where the value is read, so a value that may be
+        negative is refused here."""
         if kind is Kind.BOOLEAN:
             if value.kind is not Kind.BOOLEAN:
-                self.refuse(node, "not-boolean", f"{value.kind.value} is given where a boolean is needed", "compare it")
+                raise self.refusal(
+                    node, "not-boolean", f"{value.kind.value} is given where a boolean is needed", "compare it"
+                )
             return value.expression
         if value.kind is Kind.BOOLEAN:
-            self.refuse(
+            raise self.refusal(
                 node, "boolean-integer", "a boolean is given where an integer is needed", "write `1 if … else 0`"
             )
         if kind is Kind.INTEGER:
-            return self.as_integer(value, node).expression
-        if value.kind is Kind.INTEGER and not value.non_negative:
-            self.refuse(
+            value = self.as_integer(value, node)
+        if value.kind is Kind.INTEGER and not value.non_negative and (kind is Kind.OPTIONAL or is_non_negative(type_)):
+            raise self.refusal(
                 node,
                 "maybe-negative",
-                "an integer that may be negative is given where an optional reference is needed",
-                "give it a type first: store it in a field, or use an expression without subtraction",
+                "an integer that may be negative is given where a reference is needed",
+                "store it in a field first, use max(0, …) or % n, or annotate the variable or parameter with int",
             )
         return value.expression
+
+    def check_present(self, value: Value, kind: Kind, node: ast.AST) -> None:
+        """Where a number is passed on, CPython does not look at it: it would fail somewhere later, or not at all."""
+        if kind is Kind.INTEGER and value.kind is Kind.OPTIONAL and not value.present:
+            raise self.refusal(
+                node,
+                "maybe-none",
+                "a reference that may be None is given where an integer is needed",
+                "give it a name, and test that with `is not None` (if, require or assert) before",
+            )
 
     # --- expressions
 
     def expression(self, node: ast.expr) -> Value | Place:
         """Lower one expression."""
+        self.depth += 1
+        if self.depth > DEPTH_MAX:
+            raise self.too_deep(node)
+        result = self.expression_here(node)
+        self.depth -= 1
+        return result
+
+    def too_deep(self, node: ast.AST) -> SpecError:
+        return self.refusal(
+            node,
+            "too-deep",
+            f"this is nested more than {DEPTH_MAX} levels deep",
+            "give parts of it names, line by line",
+        )
+
+    def expression_here(self, node: ast.expr) -> Value | Place:
         if isinstance(node, ast.Constant):
             return self.constant(node)
         if isinstance(node, ast.Name):
@@ -234,7 +280,7 @@ class ExpressionLowering:
         code, message, remedy = REFUSED.get(
             type(node), ("syntax", f"{type(node).__name__} is not in the language", "write it with simple expressions")
         )
-        self.refuse(node, code, message, remedy)
+        raise self.refusal(node, code, message, remedy)
 
     def constant(self, node: ast.Constant) -> Value:
         if node.value is None:
@@ -244,27 +290,36 @@ class ExpressionLowering:
         if isinstance(node.value, int):
             return self.number(node.value, node)
         if isinstance(node.value, float):
-            self.refuse(node, "float", "a floating-point number is not in the language", "use integers, scaled if needed")
+            raise self.refusal(
+                node, "float", "a floating-point number is not in the language", "use integers, scaled if needed"
+            )
         if isinstance(node.value, str):
-            self.refuse(node, "string", "a string is not a value of the language", "use an enum.IntEnum")
-        self.refuse(node, "constant", f"the constant {node.value!r} is not in the language", "use integers and booleans")
+            raise self.refusal(node, "string", "a string is not a value of the language", "use an enum.IntEnum")
+        raise self.refusal(
+            node, "constant", f"the constant {node.value!r} is not in the language", "use integers and booleans"
+        )
 
     def number(self, value: int, node: ast.AST) -> Value:
         if not -(1 << 63) <= value < 1 << 63:
-            self.refuse(node, "big-constant", f"{value} does not fit in 64 bits", "use a smaller constant")
+            raise self.refusal(node, "big-constant", f"{value} does not fit in 64 bits", "use a smaller constant")
         return Value(Constant(value), Kind.INTEGER, None, value >= 0)
 
     def name(self, node: ast.Name) -> Value | Place:
-        if node.id in self.slots or node.id in self.places or node.id in self.known:
+        if self.is_variable(node.id):
             if node.id not in self.assigned:
-                self.refuse(
+                raise self.refusal(
                     node, "unassigned", f"{node.id} may have no value here", "assign it on every path before this line"
                 )
             if node.id in self.places:
                 return self.places[node.id]
             slot = self.slots[node.id]
-            return Value(Local(slot.index), slot.kind, slot.type, slot.non_negative)
+            present = slot.kind is Kind.OPTIONAL and _present(node.id) in self.assigned
+            return Value(Local(slot.index), slot.kind, slot.type, slot.non_negative, present)
         return self.global_value(self.lookup(node.id, node), node)
+
+    def is_variable(self, name: str) -> bool:
+        """Whether a name is local to the function (as in Python: when it is assigned anywhere in it)."""
+        return name in self.slots or name in self.places or name in self.known
 
     def lookup(self, name: str, node: ast.AST) -> Any:
         """A name of the module or of Python."""
@@ -272,21 +327,32 @@ class ExpressionLowering:
             return self.namespace[name]
         if hasattr(builtins, name):
             return getattr(builtins, name)
-        self.refuse(node, "unknown-name", f"{name} is not defined", "define it, or pass it as a parameter")
+        raise self.refusal(node, "unknown-name", f"{name} is not defined", "define it, or pass it as a parameter")
 
     def global_value(self, thing: Any, node: ast.expr) -> Value:
         text = ast.unparse(node)
         if isinstance(thing, enum.IntEnum):
-            return Value(Constant(int(thing)), Kind.INTEGER, enum_type(type(thing)), True)
+            return Value(Constant(int(thing)), Kind.INTEGER, self.enum_type(type(thing), node), True)
         if isinstance(thing, bool):
             return Value(Constant(int(thing)), Kind.BOOLEAN, None, True)
         if isinstance(thing, int):
             return self.number(thing, node)
         if callable(thing):
-            self.refuse(node, "function-value", f"{text} is a function, not a value", "call it")
-        self.refuse(
-            node, "global-state", f"{text} is module-level state", "keep state in the machine's records; constants are ints"
+            raise self.refusal(node, "function-value", f"{text} is a function, not a value", "call it")
+        raise self.refusal(
+            node,
+            "global-state",
+            f"{text} is module-level state",
+            "keep state in the machine's records; constants are ints",
         )
+
+    def enum_type(self, enumeration: type[enum.IntEnum], node: ast.AST) -> LeafType:
+        try:
+            type_ = scalar_type(enumeration)
+        except AnnotationError as error:
+            raise self.refusal(node, "annotation", error.message, error.remedy) from None
+        assert not isinstance(type_, FromScope)
+        return type_
 
     def attribute(self, node: ast.Attribute) -> Value | Place:
         owner = self.static(node.value)
@@ -295,19 +361,19 @@ class ExpressionLowering:
         base = self.expression(node.value)
         if not isinstance(base, Place) or base.type.record is None:
             what = base.describe() if isinstance(base, Place) else base.kind.value
-            self.refuse(node, "no-fields", f"{what} has no field {node.attr}", "take the field of a record")
+            raise self.refusal(node, "no-fields", f"{what} has no field {node.attr}", "take the field of a record")
         fields = base.type.record.field_types()
         if node.attr not in fields:
             known = ", ".join(fields)
-            self.refuse(
+            raise self.refusal(
                 node, "no-field", f"{base.type.record.__name__} has no field {node.attr}", f"its fields are: {known}"
             )
         path = f"{base.path}.{node.attr}" if base.path else node.attr
-        return self.at(Place(base.root, path, base.indices, fields[node.attr]), node)
+        return self.at(Place(base.root, path, base.indices, fields[node.attr], base.checked), node)
 
     def static(self, node: ast.expr) -> Any:
         """The enum or module that a name stands for, or None."""
-        if isinstance(node, ast.Name) and node.id not in self.slots and node.id not in self.places:
+        if isinstance(node, ast.Name) and not self.is_variable(node.id):
             thing = self.namespace.get(node.id)
             if isinstance(thing, types.ModuleType) or (isinstance(thing, type) and issubclass(thing, enum.Enum)):
                 return thing
@@ -315,14 +381,15 @@ class ExpressionLowering:
 
     def member(self, owner: Any, node: ast.Attribute) -> Any:
         if not hasattr(owner, node.attr):
-            self.refuse(node, "no-member", f"{ast.unparse(node.value)} has no {node.attr}", "check the spelling")
+            raise self.refusal(node, "no-member", f"{ast.unparse(node.value)} has no {node.attr}", "check the spelling")
         return getattr(owner, node.attr)
 
     def at(self, place: Place, node: ast.AST) -> Value | Place:
         """A place itself if it is a record or an array, else the value there."""
         type_ = place.type
         if type_.constant is not None:
-            return Value(SizeOf(type_.constant), Kind.INTEGER, None, type_.constant.offset >= 0)
+            size = self.inside(place, SizeOf(type_.constant), node)
+            return Value(size, Kind.INTEGER, None, type_.constant.parameter is None and type_.constant.offset >= 0)
         if type_.scalar is None:
             return place
         leaf = self.program.leaf(place.root, place.path)
@@ -330,6 +397,23 @@ class ExpressionLowering:
             self.reads_ghost = (self.filename, node)
         load = Load(place.root, leaf, place.indices, self.where(node))
         return Value(load, kind_of(type_.scalar), type_.scalar, is_non_negative(type_.scalar))
+
+    def inside(self, place: Place, expression: Expression, node: ast.AST) -> Expression:
+        """The expression, which fails when an index on the way to the place is outside its array.
+
+        CPython checks an index when it takes the element, even if no field of it is read. An expression cannot fail
+        by itself, so a load from the place stands where the index is wrong."""
+        if len(place.indices) <= place.checked:
+            return expression
+        lengths = self.program.dimensions(place.root, place.path)
+        tests = [
+            BooleanAnd(Compare(">=", index, Constant(0)), Compare("<", index, SizeOf(length)))
+            for index, length in list(zip(place.indices, lengths, strict=False))[place.checked :]
+        ]
+        leaf, depth = self.program.leaf_below(place.root, place.path)
+        indices = place.indices + (Constant(0),) * (depth - len(place.indices))
+        failing = Load(place.root, leaf, indices, self.where(node))
+        return Conditional(balanced(tests, BooleanAnd), expression, failing)
 
     def subscript(self, node: ast.Subscript) -> Value | Place:
         return self.at(self.element(node), node)
@@ -339,19 +423,26 @@ class ExpressionLowering:
         base = self.expression(node.value)
         if not isinstance(base, Place) or base.type.element is None:
             what = base.describe() if isinstance(base, Place) else base.kind.value
-            self.refuse(node, "not-array", f"{what} cannot be indexed", "index an Array")
-        index = self.integer(node.slice)
-        return Place(base.root, base.path + "[]", (*base.indices, index.expression), base.type.element)
+            raise self.refusal(node, "not-array", f"{what} cannot be indexed", "index an Array")
+        index = self.integer(node.slice, node).expression
+        if can_fail(index):
+            index = self.inside(base, index, node.value)
+        return Place(base.root, base.path + "[]", (*base.indices, index), base.type.element, base.checked)
 
     def binary(self, node: ast.BinOp) -> Value:
         operator = OPERATORS.get(type(node.op))
         if operator is None:
             name = {ast.Div: "/", ast.Pow: "**", ast.MatMult: "@"}.get(type(node.op), "this operator")
             remedy = {"/": "use // for whole numbers", "**": "use << for powers of two"}.get(name, "use arithmetic")
-            self.refuse(node, "operator", f"{name} is not in the language", remedy)
-        left, right = self.integer(node.left), self.integer(node.right)
-        both = left.non_negative and right.non_negative
-        non_negative = (left.non_negative or right.non_negative) if operator == "&" else both and operator != "-"
+            raise self.refusal(node, "operator", f"{name} is not in the language", remedy)
+        left, right = self.integer(node.left, node), self.integer(node.right, node)
+        if operator in ("<<", ">>") and isinstance(right.expression, Constant) and right.expression.value > 63:
+            raise self.refusal(node, "big-shift", "a shift by more than 63 bits", "use a smaller constant")
+        non_negative = left.non_negative and right.non_negative and operator != "-"
+        if operator == "&":
+            non_negative = left.non_negative or right.non_negative
+        elif operator in ("%", ">>"):
+            non_negative = right.non_negative if operator == "%" else left.non_negative
         return Value(
             Binary(operator, left.expression, right.expression, self.where(node)), Kind.INTEGER, None, non_negative
         )
@@ -359,7 +450,7 @@ class ExpressionLowering:
     def unary(self, node: ast.UnaryOp) -> Value:
         if isinstance(node.op, ast.Not):
             return Value(Unary("not", self.boolean(node.operand)), Kind.BOOLEAN)
-        operand = self.integer(node.operand)
+        operand = self.integer(node.operand, node)
         if isinstance(node.op, ast.UAdd):
             return operand
         if isinstance(operand.expression, Constant) and isinstance(node.op, ast.USub):
@@ -368,40 +459,60 @@ class ExpressionLowering:
 
     def boolean_operation(self, node: ast.BoolOp) -> Value:
         make = BooleanAnd if isinstance(node.op, ast.And) else BooleanOr
-        operands = [self.boolean(operand) for operand in node.values]
-        result = operands[-1]
-        for operand in reversed(operands[:-1]):
-            result = make(operand, result)
-        return Value(result, Kind.BOOLEAN)
+        known = set(self.assigned)
+        operands: list[Expression] = []
+        for operand in node.values:
+            operands.append(self.boolean(operand))
+            self.assigned |= facts(operand, isinstance(node.op, ast.And))
+        self.assigned = known
+        return Value(balanced(operands, make), Kind.BOOLEAN)
 
     def comparison(self, node: ast.Compare) -> Value:
-        parts: list[Expression] = []
-        left = node.left
-        for operator, right in zip(node.ops, node.comparators, strict=True):
-            parts.append(self.compare(left, operator, right, node))
-            left = right
-        result = parts[-1]
-        for part in reversed(parts[:-1]):
-            result = BooleanAnd(part, result)
-        return Value(result, Kind.BOOLEAN)
+        """A chain `a < b < c` is `a < b and b < c`; b stands twice, but it is pure."""
+        if any(isinstance(operator, (ast.In, ast.NotIn)) for operator in node.ops):
+            raise self.refusal(node, "in", "`in` is not in the language", "compare with bounds, or use any(… for …)")
+        for middle in node.comparators[:-1]:
+            if any(isinstance(inner, ast.Compare) and len(inner.ops) > 1 for inner in ast.walk(middle)):
+                raise self.refusal(
+                    middle, "nested-chain", "a chained comparison inside another", "give it a name first"
+                )
+        nodes = [node.left, *node.comparators]
+        values = [self.value(operand) for operand in nodes]
+        parts = [
+            self.compare((values[number], nodes[number]), operator, (values[number + 1], nodes[number + 1]), node)
+            for number, operator in enumerate(node.ops)
+        ]
+        return Value(balanced(parts, BooleanAnd), Kind.BOOLEAN)
 
-    def compare(self, left_node: ast.expr, operator: ast.cmpop, right_node: ast.expr, node: ast.Compare) -> Expression:
-        if isinstance(operator, (ast.In, ast.NotIn)):
-            self.refuse(node, "in", "`in` is not in the language", "compare with bounds, or use any(… for …)")
-        left, right = self.value(left_node), self.value(right_node)
+    def compare(
+        self,
+        left_side: tuple[Value, ast.expr],
+        operator: ast.cmpop,
+        right_side: tuple[Value, ast.expr],
+        node: ast.Compare,
+    ) -> Expression:
+        (left, left_node), (right, right_node) = left_side, right_side
         if isinstance(operator, (ast.Is, ast.IsNot)):
-            if Kind.NONE not in (left.kind, right.kind) and not _same_enum(left, right):
-                self.refuse(node, "is", "`is` compares only with None or enum members", "use ==")
-            symbol = "==" if isinstance(operator, ast.Is) else "!="
-            return Compare(symbol, left.expression, right.expression)
+            return self.identity(left, isinstance(operator, ast.Is), right, node)
         symbol = OPERATORS[type(operator)]
         if symbol not in ("==", "!="):
-            return Compare(symbol, self.as_integer(left, left_node).expression, self.as_integer(right, right_node).expression)
+            left, right = self.as_integer(left, left_node, node), self.as_integer(right, right_node, node)
+            return Compare(symbol, left.expression, right.expression)
         if Kind.NONE in (left.kind, right.kind):
-            self.refuse(node, "equals-none", "None is compared with ==", "use `is None` or `is not None`")
+            raise self.refusal(node, "equals-none", "None is compared with ==", "use `is None` or `is not None`")
         if (left.kind is Kind.BOOLEAN) != (right.kind is Kind.BOOLEAN):
-            self.refuse(node, "compare-kinds", f"{left.kind.value} is compared with {right.kind.value}", "compare like with like")
+            message = f"{left.kind.value} is compared with {right.kind.value}"
+            raise self.refusal(node, "compare-kinds", message, "compare like with like")
         return self.equality(symbol, left, right)
+
+    def identity(self, left: Value, positive: bool, right: Value, node: ast.AST) -> Expression:
+        """`is None`. (Enum members read from the state may be plain numbers in CPython: those are compared by ==.)"""
+        if Kind.NONE not in (left.kind, right.kind):
+            raise self.refusal(node, "is", "`is` compares only with None", "use ==")
+        for value in (left, right):
+            if value.kind in (Kind.INTEGER, Kind.BOOLEAN):
+                raise self.refusal(node, "never-none", f"{value.kind.value} is never None", "delete the comparison")
+        return Compare("==" if positive else "!=", left.expression, right.expression)
 
     def equality(self, symbol: str, left: Value, right: Value) -> Expression:
         """== and !=; an integer that may be -1 must not pass for None."""
@@ -409,17 +520,24 @@ class ExpressionLowering:
         for optional, other in ((left, right), (right, left)):
             if optional.kind is Kind.OPTIONAL and other.kind is Kind.INTEGER and not other.non_negative:
                 missing = Compare("==" if symbol == "!=" else "!=", optional.expression, Constant(-1))
-                return BooleanOr(missing, equal) if symbol == "!=" else BooleanAnd(missing, equal)
+                return BooleanOr(equal, missing) if symbol == "!=" else BooleanAnd(equal, missing)
         return equal
 
     def conditional(self, node: ast.IfExp) -> Value:
         condition = self.boolean(node.test)
-        then, otherwise = self.value(node.body), self.value(node.orelse)
+        known = set(self.assigned)
+        self.assigned |= facts(node.test, True)
+        then = self.value(node.body)
+        self.assigned = known | facts(node.test, False)
+        otherwise = self.value(node.orelse)
+        self.assigned = known
         kinds = {then.kind, otherwise.kind}
         if kinds == {Kind.BOOLEAN}:
             kind = Kind.BOOLEAN
         elif Kind.BOOLEAN in kinds:
-            self.refuse(node, "mixed-conditional", "the branches have different kinds", "give both the same kind")
+            raise self.refusal(
+                node, "mixed-conditional", "the branches have different kinds", "give both the same kind"
+            )
         else:
             kind = Kind.OPTIONAL if kinds & {Kind.OPTIONAL, Kind.NONE} else Kind.INTEGER
         expression = Conditional(
@@ -434,15 +552,17 @@ class ExpressionLowering:
         """What is called: a Python object of the module, never a value of the specification."""
         function = node.func
         if isinstance(function, ast.Name):
-            if function.id in self.slots or function.id in self.places:
-                self.refuse(node, "call-value", f"{function.id} is a variable, not a function", "call a function")
+            if self.is_variable(function.id):
+                raise self.refusal(
+                    node, "call-value", f"{function.id} is a variable, not a function", "call a function"
+                )
             return self.lookup(function.id, function)
         if isinstance(function, ast.Attribute):
             owner = self.static(function.value)
             if isinstance(owner, types.ModuleType):
                 return self.member(owner, function)
-            self.refuse(node, "method", "records have no methods", "write a function that takes the record")
-        self.refuse(node, "call", "only named functions can be called", "define the function with def")
+            raise self.refusal(node, "method", "records have no methods", "write a function that takes the record")
+        raise self.refusal(node, "call", "only named functions can be called", "define the function with def")
 
     def call(self, node: ast.Call) -> Value | Place:
         function = self.callee(node)
@@ -455,16 +575,18 @@ class ExpressionLowering:
         if function in (actions.unsigned, actions.signed):
             return self.machine_cast(node, function is actions.signed)
         if function in (range, indices):
-            self.refuse(node, "range-value", "a range stands only in for, in quantifiers and in choose", "move it there")
+            raise self.refusal(
+                node, "range-value", "a range stands only in for, in quantifiers and in choose", "move it there"
+            )
         if function is actions.choose:
-            self.refuse(node, "choose-inside", "choose stands alone", "write `x = choose(…)` on its own line")
+            raise self.refusal(node, "choose-inside", "choose stands alone", "write `x = choose(…)` on its own line")
         if function is actions.require:
-            self.refuse(node, "require-inside", "require stands alone", "write require(…) on its own line")
+            raise self.refusal(node, "require-inside", "require stands alone", "write require(…) on its own line")
         if function is actions.clause:
-            self.refuse(node, "clause-inside", "a clause must be yielded", "write `yield clause(…)`")
+            raise self.refusal(node, "clause-inside", "a clause must be yielded", "write `yield clause(…)`")
         callee, arguments = self.arguments(node, function)
         if not callee.pure:
-            self.refuse(
+            raise self.refusal(
                 node,
                 "impure-inside",
                 f"{ast.unparse(node.func)} changes state or chooses, inside an expression",
@@ -472,7 +594,9 @@ class ExpressionLowering:
             )
         kind = callee.returns.kind
         if kind is None:
-            self.refuse(node, "no-result", f"{ast.unparse(node.func)} returns nothing", "call it on a line of its own")
+            raise self.refusal(
+                node, "no-result", f"{ast.unparse(node.func)} returns nothing", "call it on a line of its own"
+            )
         type_ = callee.returns.type
         non_negative = is_non_negative(type_) or kind is Kind.OPTIONAL
         return Value(Apply(callee.name, arguments, self.where(node)), kind, type_, non_negative)
@@ -480,71 +604,99 @@ class ExpressionLowering:
     def arguments(self, node: ast.Call, function: Any) -> tuple[Callee, tuple[Expression, ...]]:
         """Lower the arguments of a call to a specification function, and the function for these records."""
         if not isinstance(function, types.FunctionType):
-            self.refuse(
+            raise self.refusal(
                 node,
                 "foreign-call",
                 f"{ast.unparse(node.func)} is not a function of a specification",
                 "use len, min, max, all, any, sum, or a plain function defined with def",
             )
-        definition = source.definition(function)
-        names = [argument.arg for argument in definition.args.args]
-        given: dict[str, ast.expr] = {}
-        for name, argument in zip(names, node.args, strict=False):
-            if isinstance(argument, ast.Starred):
-                self.refuse(argument, "star", "a starred argument is not in the language", "write the arguments out")
-            given[name] = argument
-        for keyword in node.keywords:
-            if keyword.arg is None or keyword.arg not in names or keyword.arg in given:
-                self.refuse(node, "keyword", f"argument {keyword.arg} does not fit {function.__name__}", f"it takes: {', '.join(names)}")
-            given[keyword.arg] = keyword.value
-        if len(node.args) > len(names) or set(given) != set(names):
-            self.refuse(
-                node, "argument-count", f"{function.__name__} takes {len(names)} arguments", f"give: {', '.join(names)}"
-            )
-        lowered = {name: self.expression(given[name]) for name in names}
+        parameters = self.program.parameters(function)
+        given = self.given_arguments(node, function.__name__, [name for name, _ in parameters])
+        lowered = {name: self.expression(argument) for name, argument in given.items()}
+        for name, signature in parameters:
+            self.check_argument(lowered[name], name, signature, given[name])
         places = tuple(value for value in lowered.values() if isinstance(value, Place))
         callee = self.program.call(function, places)
         if callee.reads_ghost is not None and self.reads_ghost is None:
             self.reads_ghost = callee.reads_ghost
         expressions: list[Expression] = []
-        for name, signature in callee.parameters:
+        for name, signature in parameters:
             value = lowered[name]
-            if isinstance(value, Place):
-                expressions.extend(value.indices)
-            elif signature.kind is None:
-                self.refuse(given[name], "record-expected", f"{name} is a record, a value is given", "pass the record")
-            else:
-                expressions.append(self.coerce(value, signature.kind, given[name]))
+            if isinstance(value, Value):
+                assert signature.kind is not None
+                self.check_present(value, signature.kind, given[name])
+                expressions.append(self.coerce(value, signature.kind, given[name], signature.type))
+            elif value.indices:
+                last = self.inside(value, value.indices[-1], given[name])
+                expressions.extend((*value.indices[:-1], last))
         return callee, tuple(expressions)
+
+    def given_arguments(self, node: ast.Call, function: str, names: list[str]) -> dict[str, ast.expr]:
+        """The arguments of a call by parameter, in order."""
+        given: dict[str, ast.expr] = {}
+        for name, argument in zip(names, node.args, strict=False):
+            if isinstance(argument, ast.Starred):
+                raise self.refusal(
+                    argument, "star", "a starred argument is not in the language", "write the arguments out"
+                )
+            given[name] = argument
+        takes = f"it takes: {', '.join(names) or 'nothing'}"
+        for keyword in node.keywords:
+            if keyword.arg is None:
+                raise self.refusal(
+                    keyword, "star", "a starred argument is not in the language", "write the arguments out"
+                )
+            if keyword.arg not in names or keyword.arg in given:
+                raise self.refusal(keyword, "keyword", f"argument {keyword.arg} does not fit {function}", takes)
+            given[keyword.arg] = keyword.value
+        if len(node.args) > len(names) or len(given) != len(names):
+            raise self.refusal(node, "argument-count", f"{function} takes {len(names)} arguments", takes)
+        if list(given) != names:
+            raise self.refusal(node, "keyword-order", "the arguments are not in the order of the parameters", takes)
+        return given
+
+    def check_argument(self, value: Value | Place, name: str, signature: Signature, node: ast.AST) -> None:
+        """A record parameter takes a part of the state of its type, any other a value."""
+        wanted = signature.place
+        if wanted is None:
+            if isinstance(value, Place):
+                message = f"{value.describe()} is given where {name} is a value"
+                raise self.refusal(node, "record-value", message, "name one of its fields or elements")
+            return
+        what = f"a record ({wanted.record.__name__})" if wanted.record is not None else "an array"
+        if isinstance(value, Value):
+            raise self.refusal(
+                node, "record-expected", f"{name} is {what}, {value.kind.value} is given", "pass the record"
+            )
+        if value.type.record is not wanted.record:
+            raise self.refusal(node, "record-type", f"{name} is {what}, {value.describe()} is given", f"pass {what}")
 
     def length(self, node: ast.Call) -> Value:
         array = self.expression(node.args[0]) if len(node.args) == 1 else None
         if not isinstance(array, Place) or array.type.length is None:
-            self.refuse(node, "len", "len takes an array of the state", "write len(machine.field)")
-        return Value(SizeOf(array.type.length), Kind.INTEGER, None, True)
+            raise self.refusal(node, "len", "len takes an array of the state", "write len(machine.field)")
+        return Value(self.inside(array, SizeOf(array.type.length), node.args[0]), Kind.INTEGER, None, True)
 
     def extremum(self, node: ast.Call, name: str) -> Value:
         if len(node.args) < 2 or node.keywords:
-            self.refuse(node, "extremum", f"{name} takes two or more numbers", f"write {name}(a, b)")
-        values = [self.integer(argument) for argument in node.args]
-        result = values[0]
-        for value in values[1:]:
-            result = Value(
-                Binary(name, result.expression, value.expression, self.where(node)),
-                Kind.INTEGER,
-                None,
-                result.non_negative and value.non_negative,
-            )
-        return result
+            raise self.refusal(node, "extremum", f"{name} takes two or more numbers", f"write {name}(a, b)")
+        values = [self.integer(argument, node) for argument in node.args]
+        where = self.where(node)
+        result = balanced([value.expression for value in values], lambda left, right: Binary(name, left, right, where))
+        enough = any if name == "max" else all
+        return Value(result, Kind.INTEGER, None, enough(value.non_negative for value in values))
 
     def machine_cast(self, node: ast.Call, is_signed: bool) -> Value:
-        if len(node.args) != 2 or not isinstance(node.args[1], ast.Constant) or not isinstance(node.args[1].value, int):
-            self.refuse(node, "cast-width", "the width must be a constant number of bits", "write unsigned(value, 32)")
-        bits = node.args[1].value
+        width = node.args[1] if len(node.args) == 2 and not node.keywords else None
+        if not isinstance(width, ast.Constant) or type(width.value) is not int:
+            raise self.refusal(
+                node, "cast-width", "the width must be a constant number of bits", "write unsigned(value, 32)"
+            )
+        bits = width.value
         if not 1 <= bits <= 63:
-            self.refuse(node, "cast-width", f"a width of {bits} bits is not possible", "use 1 to 63 bits")
+            raise self.refusal(node, "cast-width", f"a width of {bits} bits is not possible", "use 1 to 63 bits")
         type_ = MachineType(Size(None, bits), is_signed)
-        return Value(Wrap(type_, self.integer(node.args[0]).expression), Kind.INTEGER, type_, not is_signed)
+        return Value(Wrap(type_, self.integer(node.args[0], node).expression), Kind.INTEGER, type_, not is_signed)
 
     # --- quantifiers
 
@@ -555,11 +707,21 @@ class ExpressionLowering:
             if function is indices and len(node.args) == 1:
                 array = self.expression(node.args[0])
                 if isinstance(array, Place) and array.type.length is not None:
-                    return _domain_of(array.type)
-                self.refuse(node, "indices", "indices takes an array of the state", "write indices(machine.pages)")
+                    return self.array_domain(array, array.type.length, node.args[0])
+                raise self.refusal(
+                    node, "indices", "indices takes an array of the state", "write indices(machine.pages)"
+                )
             if function is range and 1 <= len(node.args) <= 3:
                 return self.range_domain(node, steps)
-        self.refuse(node, "iterate", "only range(…) and indices(array) can be iterated over", "loop over indices(array)")
+        raise self.refusal(
+            node, "iterate", "only range(…) and indices(array) can be iterated over", "loop over indices(array)"
+        )
+
+    def array_domain(self, array: Place, length: Size, node: ast.AST) -> Domain:
+        stop = Value(self.inside(array, SizeOf(length), node), Kind.INTEGER, None, True)
+        high = Size(length.parameter, length.offset - 1)
+        sort = IntegerType(Size(None, 0), high, False, array.type.index_sort or None)
+        return Domain(Value(Constant(0), Kind.INTEGER, None, True), stop, 1, sort)
 
     def range_domain(self, node: ast.Call, steps: bool) -> Domain:
         step = 1
@@ -567,17 +729,21 @@ class ExpressionLowering:
             constant = node.args[2]
             negative = isinstance(constant, ast.UnaryOp) and isinstance(constant.op, ast.USub)
             inner = constant.operand if isinstance(constant, ast.UnaryOp) and negative else constant
-            if not steps or not isinstance(inner, ast.Constant) or not isinstance(inner.value, int) or inner.value == 0:
-                self.refuse(node, "range-step", "the step of a range must be a constant, and only in a for", "use step 1")
+            if not steps or not isinstance(inner, ast.Constant) or type(inner.value) is not int or inner.value == 0:
+                raise self.refusal(
+                    node, "range-step", "the step of a range must be a constant, and only in a for", "use step 1"
+                )
             step = -inner.value if negative else inner.value
         if len(node.args) == 1:
-            return Domain(Value(Constant(0), Kind.INTEGER, None, True), self.integer(node.args[0]))
-        return Domain(self.integer(node.args[0]), self.integer(node.args[1]), step)
+            return Domain(Value(Constant(0), Kind.INTEGER, None, True), self.integer(node.args[0], node))
+        return Domain(self.integer(node.args[0], node), self.integer(node.args[1], node), step)
 
     def quantifier(self, node: ast.Call, kind: str) -> Value:
         argument = node.args[0] if len(node.args) == 1 and not node.keywords else None
         if not isinstance(argument, ast.GeneratorExp):
-            self.refuse(node, "quantifier", f"{kind} takes one generator", f"write {kind}(… for page in indices(array))")
+            raise self.refusal(
+                node, "quantifier", f"{kind} takes one generator", f"write {kind}(… for page in indices(array))"
+            )
         expression = self.comprehension(argument, argument.generators, kind)
         if kind == "sum":
             return Value(expression, Kind.INTEGER)
@@ -591,19 +757,30 @@ class ExpressionLowering:
             return value.expression if value.kind is Kind.BOOLEAN else self.as_integer(value, node.elt).expression
         first, rest = generators[0], generators[1:]
         if not isinstance(first.target, ast.Name):
-            self.refuse(first.target, "unpack", "a quantifier has one variable", "use a plain name")
+            raise self.refusal(first.target, "unpack", "a quantifier has one variable", "use a plain name")
         name = first.target.id
         domain = self.domain(first.iter)
+        if any(name == inner.id for later in rest for inner in ast.walk(later.target) if isinstance(inner, ast.Name)):
+            raise self.refusal(
+                first.target, "same-variable", f"{name} is bound twice in one generator", "use two names"
+            )
         local = self.new_local(name, domain.type)
         shadowed = self.slots.get(name), self.places.get(name), name in self.assigned
         self.places.pop(name, None)
         self.slots[name] = Slot(local, Kind.INTEGER, domain.type, domain.start.non_negative)
         self.assigned.add(name)
-        condition: Expression | None = None
-        for test in reversed(first.ifs):
-            lowered = self.boolean(test)
-            condition = lowered if condition is None else BooleanAnd(lowered, condition)
+        tests: list[Expression] = []
+        known = set(self.assigned)
+        for test in first.ifs:
+            tests.append(self.boolean(test))
+            self.assigned |= facts(test, True)
+        condition = balanced(tests, BooleanAnd) if tests else None
+        self.depth += 1
+        if self.depth > DEPTH_MAX:
+            raise self.too_deep(node)
         body = self.comprehension(node, rest, kind)
+        self.depth -= 1
+        self.assigned = known
         self.restore(name, *shadowed)
         return Quantifier(kind, local, domain.start.expression, domain.stop.expression, condition, body)
 
@@ -618,27 +795,40 @@ class ExpressionLowering:
             self.assigned.discard(name)
 
 
-def _domain_of(type_: FieldType) -> Domain:
-    assert type_.length is not None
-    stop = Value(SizeOf(type_.length), Kind.INTEGER, None, True)
-    high = Size(type_.length.parameter, type_.length.offset - 1)
-    sort = IntegerType(Size(None, 0), high, False, type_.index_sort or None)
-    return Domain(Value(Constant(0), Kind.INTEGER, None, True), stop, 1, sort)
+def balanced(items: Sequence[Item], combine: Callable[[Item, Item], Item]) -> Item:
+    """Combine the items in order by a tree of little depth."""
+    if len(items) == 1:
+        return items[0]
+    middle = len(items) // 2
+    return combine(balanced(items[:middle], combine), balanced(items[middle:], combine))
 
 
-def enum_type(enumeration: type[enum.IntEnum]) -> IntegerType:
-    """The type of an enum's members."""
-    labels = tuple(member.name for member in enumeration)
-    return IntegerType(Size(None, 0), Size(None, len(labels) - 1), False, enumeration.__name__, labels)
+def _present(name: str) -> str:
+    return f"{name}!"
 
 
-def _same_enum(left: Value, right: Value) -> bool:
-    return (
-        isinstance(left.type, IntegerType)
-        and isinstance(right.type, IntegerType)
-        and bool(left.type.labels)
-        and left.type.labels == right.type.labels
-    )
+def facts(test: ast.expr, truth: bool) -> set[str]:
+    """The variables that are not None when a condition has this truth value (`x!` for x)."""
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        return facts(test.operand, not truth)
+    if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And) is truth:
+        return set[str]().union(*(facts(operand, truth) for operand in test.values))
+    if isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.left, ast.Name):
+        right = test.comparators[0]
+        wanted = ast.IsNot if truth else ast.Is
+        if isinstance(test.ops[0], wanted) and isinstance(right, ast.Constant) and right.value is None:
+            return {_present(test.left.id)}
+    return set()
 
 
-__all__ = ["Callee", "Domain", "ExpressionLowering", "Instances", "Slot", "SpecError"]
+def facts_about(names: Iterable[str]) -> set[str]:
+    """What may be known of these variables, to be forgotten where they are assigned."""
+    return {_present(name) for name in names}
+
+
+def can_fail(expression: Expression) -> bool:
+    """Whether evaluating the expression may fail, as far as one can tell without looking inside."""
+    return not isinstance(expression, (Constant, SizeOf, Local))
+
+
+__all__ = ["Callee", "Domain", "ExpressionLowering", "Instances", "Slot", "can_fail", "facts", "facts_about"]

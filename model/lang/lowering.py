@@ -9,10 +9,12 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+import sys
 import typing
 from collections.abc import Callable
 from typing import Any
 
+from . import actions as words
 from . import source
 from .actions import Property
 from .errors import Position, SpecError
@@ -28,6 +30,7 @@ from .ir import (
     Block,
     Branch,
     Call,
+    Choice,
     Claim,
     ClauseIR,
     Compare,
@@ -46,6 +49,7 @@ from .ir import (
     Schema,
     Size,
     SizeOf,
+    Store,
 )
 from .records import FieldType, Record, schema_of
 from .sorts import AnnotationError, size
@@ -56,7 +60,11 @@ from .values import Kind, Place, Signature, kind_of, signature_of
 
 def lower(spec: Spec) -> Program:
     """The program of a specification; raises SpecError for anything outside the language."""
-    return ProgramLowering(spec).program()
+    lowering = ProgramLowering(spec)
+    try:
+        return lowering.program()
+    except RecursionError:
+        raise lowering.too_deep() from None
 
 
 class ProgramLowering:
@@ -75,6 +83,13 @@ class ProgramLowering:
         self.callees: dict[tuple[Any, ...], Callee] = {}
         self.in_progress: list[tuple[Any, ...]] = []
         self.positions: dict[Position, int] = {}
+        self.nodes: dict[int, tuple[str, ast.AST]] = {}
+        self.signatures: dict[Callable[..., Any], Signatures] = {}
+
+    def too_deep(self) -> SpecError:
+        """For calls that nest so deep that the front end runs out of stack."""
+        function = self.in_progress[-1][0] if self.in_progress else inspect.unwrap(self.spec.init)
+        return refusal_of(function, "too-deep", f"{function.__name__} is called too deep in calls", "call fewer levels")
 
     # --- what function lowering asks for (see expressions.Instances)
 
@@ -87,36 +102,47 @@ class ProgramLowering:
     def leaf(self, root: int, path: str) -> int:
         return self.leaves[root][path]
 
-    def leaf_type(self, root: int, leaf: int) -> LeafType:
-        return self.schema_at(root).leaves[leaf].type
+    def leaf_below(self, root: int, path: str) -> tuple[int, int]:
+        """A leaf below a path (or beside it, when there is only constants below) and how many indices it takes."""
+        while True:
+            for number, leaf in enumerate(self.schema_at(root).leaves):
+                if _is_below(leaf.path, path):
+                    return number, len(leaf.dimensions)
+            path = path.rpartition(".")[0]
 
     def dimensions(self, root: int, path: str) -> tuple[Size, ...]:
-        """The array sizes on the way to a path (found at any leaf below it)."""
-        depth = path.count("[]")
-        for leaf in self.schema_at(root).leaves:
-            if leaf.path == path or leaf.path.startswith((path + ".", path + "[")):
-                return leaf.dimensions[:depth]
-        return ()
+        """The array sizes on the way to a path."""
+        number, _ = self.leaf_below(root, path)
+        return self.schema_at(root).leaves[number].dimensions[: path.count("[]")]
 
     def is_ghost(self, root: int, leaf: int) -> bool:
         return self.schema_at(root).leaves[leaf].ghost
 
     def where(self, filename: str, node: ast.AST) -> int:
-        position = source.position(filename, node)
-        return self.positions.setdefault(position, len(self.positions))
+        number = self.positions.setdefault(source.position(filename, node), len(self.positions))
+        self.nodes.setdefault(number, (filename, node))
+        return number
+
+    def parameters(self, function: Callable[..., Any]) -> tuple[tuple[str, Signature], ...]:
+        return self.signatures_of(function)[0]
+
+    def signatures_of(self, function: Callable[..., Any]) -> Signatures:
+        """The parameters and the result of a specification function; raises SpecError if it is not one."""
+        known = self.signatures.get(function)
+        if known is None:
+            definition = source.definition(function)
+            check_plain(function, definition)
+            known = self.signatures[function] = signatures(function, definition)
+        return known
 
     def call(self, function: Callable[..., Any], places: tuple[Place, ...]) -> Callee:
         """The IR function for these state parts, lowered now if it is new."""
-        function = inspect.unwrap(function) if not hasattr(function, "kmemspec_turns") else function
         key = (inspect.unwrap(function), tuple((place.root, place.path) for place in places))
         if key in self.callees:
             return self.callees[key]
         definition = source.definition(function)
-        if key in self.in_progress:
-            filename = inspect.unwrap(function).__code__.co_filename
-            raise source.refusal(
-                filename, definition, "recursion", f"{definition.name} calls itself", "write a bounded loop"
-            )
+        if key[0] in [called for called, _ in self.in_progress]:
+            raise refusal_of(function, "recursion", f"{definition.name} calls itself", "write a bounded loop")
         self.in_progress.append(key)
         callee = self.lower_function(function, definition, places)
         self.in_progress.pop()
@@ -129,28 +155,51 @@ class ProgramLowering:
         self, function: Callable[..., Any], definition: ast.FunctionDef, places: tuple[Place, ...]
     ) -> Callee:
         """Lower a function called from a specification (or an action, or init)."""
-        parameters, returns = signatures(function, definition)
-        lowering = self.lowering_of(function, returns, is_property=False)
-        indices = iter(places)
+        parameters, returns = self.signatures_of(function)
+        turns = getattr(function, "kmemspec_turns", 0)
+        if size(turns).parameter is not None and all(signature.place is None for _, signature in parameters):
+            message = f"{definition.name} has a bound from the scope and no record to know the scope by"
+            raise refusal_of(function, "bounded-record", message, "pass a record, or write @bounded with a number")
+
+        def lower(negative: frozenset[str]) -> tuple[StatementLowering, list[int]]:
+            lowering = self.lowering_of(function, returns, is_property=False, negative=negative)
+            numbers = self.bind_parameters(lowering, function, definition, places)
+            lowering.whole_body(definition)
+            self.close(lowering, definition, returns)
+            return lowering, numbers
+
+        lowering, numbers = settled(lower)
+        name = self.unique_name(definition.name, places)
+        self.add(name, function, definition, lowering, numbers, returns.type)
+        return Callee(name, lowering.pure, parameters, returns, lowering.reads_ghost)
+
+    def bind_parameters(
+        self,
+        lowering: StatementLowering,
+        function: Callable[..., Any],
+        definition: ast.FunctionDef,
+        places: tuple[Place, ...],
+    ) -> list[int]:
+        """Give the parameters their places or variables; the numbers of the IR function's parameters."""
+        given = iter(places)
         numbers: list[int] = []
-        for name, signature in parameters:
+        for name, signature in self.parameters(function):
             if signature.place is not None:
-                place = next(indices, None)
+                place = next(given, None)
                 self.check_place(place, signature, function, definition, name)
                 assert place is not None
                 locals_ = [lowering.new_local() for _ in place.indices]
                 numbers.extend(locals_)
                 kept: tuple[Expression, ...] = tuple(Local(number) for number in locals_)
-                lowering.places[name] = Place(place.root, place.path, kept, place.type)
+                lowering.places[name] = Place(place.root, place.path, kept, place.type, len(kept))
             else:
-                assert signature.kind is not None
+                if signature.kind is None:
+                    raise lowering.refusal(
+                        definition, "annotation", f"{name} is always None", "leave the parameter out"
+                    )
                 numbers.append(lowering.declare(name, signature.kind, signature.type).index)
             lowering.assigned.add(name)
-        lowering.body(definition.body)
-        self.close(lowering, definition, returns)
-        name = self.unique_name(definition.name, places)
-        self.add(name, function, definition, lowering, numbers, returns.type)
-        return Callee(name, lowering.pure, parameters, returns, lowering.reads_ghost)
+        return numbers
 
     def check_place(
         self, place: Place | None, signature: Signature, function: Callable[..., Any], node: ast.FunctionDef, name: str
@@ -168,21 +217,27 @@ class ProgramLowering:
             )
 
     def lowering_of(
-        self, function: Callable[..., Any], returns: Signature, *, is_property: bool
+        self, function: Callable[..., Any], returns: Signature, *, is_property: bool, negative: frozenset[str]
     ) -> StatementLowering:
         plain = inspect.unwrap(function)
         turns = getattr(function, "kmemspec_turns", None)
         namespace = plain.__globals__
         bound = None if turns is None else size(turns)
-        return StatementLowering(self, plain.__code__.co_filename, namespace, returns, bound, is_property)
+        return StatementLowering(self, plain.__code__.co_filename, namespace, returns, bound, is_property, negative)
 
     def close(self, lowering: StatementLowering, definition: ast.FunctionDef, returns: Signature) -> None:
         """The end of a function without a return."""
-        if lowering.block.terminator is None:
-            if returns.kind is not None and returns.kind is not Kind.OPTIONAL and not lowering.is_property:
-                lowering.refuse(definition, "missing-return", f"{definition.name} may end without a result", "return one")
-            ends_none = returns.kind is Kind.OPTIONAL and not lowering.is_property
-            lowering.block.terminator = Return(Constant(-1) if ends_none else None)
+        if lowering.block.terminator is not None:
+            return
+        needs_value = returns.kind is not None and returns.kind is not Kind.OPTIONAL
+        if lowering.is_property:
+            needs_value = bool(lowering.clauses) and not lowering.is_generator
+        if needs_value:
+            raise lowering.refusal(
+                definition, "missing-return", f"{definition.name} may end without a result", "return one"
+            )
+        ends_none = returns.kind is Kind.OPTIONAL and not lowering.is_property
+        lowering.block.terminator = Return(Constant(-1) if ends_none else None)
 
     def unique_name(self, name: str, places: tuple[Place, ...]) -> str:
         suffix = ",".join(f"{place.root}:{place.path}" for place in places)
@@ -200,6 +255,11 @@ class ProgramLowering:
         parameters: list[int],
         returns: LeafType | None,
     ) -> None:
+        sizes: dict[int, int] = {}
+        if sum(_tree_size(item, sizes) for item in lowering.finish()) > EXPRESSIONS_MAX:
+            raise lowering.refusal(
+                definition, "too-large", f"{definition.name} grows too large", "give names to parts of its expressions"
+            )
         variables = tuple(LocalVariable(local, type_) for local, type_ in lowering.locals)
         doc = ast.get_docstring(definition) or ""
         self.functions[name] = Function(
@@ -211,8 +271,15 @@ class ProgramLowering:
     def program(self) -> Program:
         spec = self.spec
         current = Place(CURRENT, "", (), _record(spec.state))
-        init = self.call(spec.init, (current,)).name
+        init = self.init(spec, current)
+        if not spec.actions:
+            raise refusal_of(
+                spec.init, "no-actions", f"{spec.name} has no actions", "give the Spec at least one @action"
+            )
+        if not self.schema.leaves:
+            raise refusal_of(spec.init, "no-state", f"{spec.state.__name__} has no fields", "annotate its fields")
         actions = tuple(self.action(function, current) for function in spec.actions)
+        self.check_names(actions)
         properties = [self.property(item, actions) for item in spec.properties]
         if spec.refinement is not None:
             properties.extend(self.refinement(spec.refinement, actions))
@@ -235,36 +302,64 @@ class ProgramLowering:
         )
 
     def check_parameters(self, names: tuple[str, ...]) -> None:
-        used = {found.parameter for found in _sizes_in((self.schema, self.abstract_schema, tuple(self.functions.values())))}
+        used = {
+            found.parameter for found in _sizes_in((self.schema, self.abstract_schema, tuple(self.functions.values())))
+        }
         for name in sorted(item for item in used if item is not None):
             if name not in names:
-                raise SpecError(
+                raise refusal_of(
+                    self.spec.init,
                     "unknown-parameter",
                     f"{self.spec.name} uses the scope parameter {name!r}, which it does not declare",
                     f'add Parameter("{name}", …) to the Spec',
-                    _place_of(self.spec.init),
                 )
+
+    def init(self, spec: Spec, machine: Place) -> str:
+        """The name of the IR function of a specification's init."""
+        if len(self.parameters(spec.init)) != 1:
+            raise refusal_of(spec.init, "init-parameters", "init takes the machine and nothing else", "write init(m)")
+        return self.call(spec.init, (machine,)).name
+
+    def check_names(self, actions: tuple[ActionIR, ...]) -> None:
+        """Actions and properties are told apart by name and identifier."""
+        names: set[str] = set()
+        for function, action in zip(self.spec.actions, actions, strict=True):
+            if action.name in names:
+                raise refusal_of(function, "same-name", f"two actions are called {action.name}", "rename one")
+            names.add(action.name)
+        identifiers: set[str] = set()
+        for item in self.spec.properties:
+            if item.identifier in identifiers:
+                message = f"two properties have the identifier {item.identifier}"
+                raise refusal_of(item.function, "same-name", message, "rename one")
+            identifiers.add(item.identifier)
 
     def action(self, function: Callable[..., Any], current: Place) -> ActionIR:
         definition = source.definition(function)
-        filename = inspect.unwrap(function).__code__.co_filename
         if not getattr(function, "kmemspec_action", False):
-            raise source.refusal(filename, definition, "no-action", f"{definition.name} is not an action", "decorate it with @action")
+            raise refusal_of(function, "no-action", f"{definition.name} is not an action", "decorate it with @action")
+        signature, returns = self.signatures_of(function)
+        if not signature or signature[0][1].place is None:
+            raise refusal_of(function, "action-state", f"action {definition.name} takes the machine first", "add it")
         callee = self.call(function, (current,))
         self.check_ghost(function)
         parameters: list[Parameter] = []
-        for name, signature in callee.parameters[1:]:
-            if signature.type is None:
-                raise source.refusal(
-                    filename,
-                    definition,
+        for name, given in callee.parameters[1:]:
+            if given.type is None:
+                raise refusal_of(
+                    function,
                     "action-parameter",
                     f"parameter {name} of action {definition.name} has no finite type",
                     "annotate it with a Sort, an IntEnum or bool",
                 )
-            parameters.append(Parameter(name, signature.type))
-        if callee.parameters[0][1].place is None:
-            raise source.refusal(filename, definition, "action-state", "an action takes the machine first", "add it")
+            parameters.append(Parameter(name, given.type))
+        if returns.kind is not None and returns.type is None:
+            raise refusal_of(
+                function,
+                "action-result",
+                f"the result of action {definition.name} has no finite type",
+                "annotate it with a Sort, an IntEnum or bool, or with None",
+            )
         doc = inspect.getdoc(function) or ""
         return ActionIR(definition.name, callee.name, tuple(parameters), callee.returns.type, doc)
 
@@ -276,7 +371,11 @@ class ProgramLowering:
                 continue
             filename, node = callee.reads_ghost
             raise source.refusal(
-                filename, node, "ghost", f"{called.__name__} reads ghost state", "read it in the action or in a property"
+                filename,
+                node,
+                "ghost",
+                f"{called.__name__} reads ghost state",
+                "read it in the action or in a property",
             )
 
     def reaches(self, start: Callable[..., Any], goal: Callable[..., Any]) -> bool:
@@ -299,21 +398,22 @@ class ProgramLowering:
     def property(self, item: Property, actions: tuple[ActionIR, ...]) -> PropertyIR:
         definition = source.definition(item.function)
         filename = inspect.unwrap(item.function).__code__.co_filename
-        lowering = self.lowering_of(item.function, Signature(None), is_property=True)
+        check_plain(item.function, definition)
         target = self.action_named(item, actions, filename, definition)
-        wanted = self.property_parameters(item, target)
+        self.check_property_parameters(item, target, definition)
         given = [argument.arg for argument in definition.args.args]
-        unknown = [name for name in given if item.kind == "step" and name not in wanted]
-        if unknown or (item.kind == "invariant" and len(given) != 1):
-            expected = ", ".join(wanted) if item.kind == "step" else "the machine"
-            lowering.refuse(
-                definition, "property-parameters", f"{definition.name} does not fit its kind", f"it may take: {expected}"
-            )
-        numbers = self.bind_property(lowering, item, target, given)
-        lowering.body(definition.body)
-        self.close(lowering, definition, Signature(None))
+
+        def lower(negative: frozenset[str]) -> tuple[StatementLowering, list[int]]:
+            lowering = self.lowering_of(item.function, Signature(None), is_property=True, negative=negative)
+            numbers = self.bind_property(lowering, item, target, given)
+            lowering.whole_body(definition)
+            self.close(lowering, definition, Signature(None))
+            return lowering, numbers
+
+        lowering, numbers = settled(lower)
         if not lowering.clauses:
-            lowering.refuse(definition, "no-clause", f"{definition.name} states nothing", "yield a clause or return a bool")
+            message = f"{definition.name} states nothing"
+            raise refusal_of(item.function, "no-clause", message, "yield a clause or return a bool")
         name = self.unique_name(f"{item.kind} {item.identifier} {definition.name}", ())
         self.add(name, item.function, definition, lowering, numbers, None)
         doc = inspect.getdoc(item.function) or ""
@@ -321,6 +421,20 @@ class ProgramLowering:
         return PropertyIR(
             item.identifier, item.name, item.kind, name, tuple(lowering.clauses), action, doc, item.origin
         )
+
+    def check_property_parameters(self, item: Property, target: ActionIR | None, definition: ast.FunctionDef) -> None:
+        given = [argument.arg for argument in definition.args.args]
+        names = [] if target is None else [parameter.name for parameter in target.parameters]
+        for name in ("before", "after", "result"):
+            if name in names:
+                message = f"parameter {name} of {item.action.__name__ if item.action else ''} hides a word"
+                raise refusal_of(item.function, "property-parameters", message, "rename the action's parameter")
+        wanted = self.property_parameters(item, target)
+        unknown = [name for name in given if item.kind == "step" and name not in wanted]
+        if unknown or (item.kind == "invariant" and len(given) != 1):
+            expected = ", ".join(wanted) if item.kind == "step" else "the machine"
+            message = f"the parameters of {definition.name} do not fit"
+            raise refusal_of(item.function, "property-parameters", message, f"it may take: {expected}")
 
     def action_named(
         self, item: Property, actions: tuple[ActionIR, ...], filename: str, definition: ast.FunctionDef
@@ -330,13 +444,8 @@ class ProgramLowering:
         for action in actions:
             if action.name == item.action.__name__:
                 return action
-        raise source.refusal(
-            filename,
-            definition,
-            "step-action",
-            f"{item.action.__name__} is not an action of {self.spec.name}",
-            "add it to the Spec's actions",
-        )
+        message = f"{item.action.__name__} is not an action of {self.spec.name}"
+        raise source.refusal(filename, definition, "step-action", message, "add it to the Spec's actions")
 
     def property_parameters(self, item: Property, target: ActionIR | None) -> list[str]:
         if item.kind == "invariant":
@@ -373,11 +482,13 @@ class ProgramLowering:
     def refinement(self, refinement: Refinement, actions: tuple[ActionIR, ...]) -> list[PropertyIR]:
         """One property an action: mapping, abstract step, mapping, comparison; and one for the initial states."""
         steps = {function.__name__: step for function, step in refinement.steps.items()}
-        for name in steps:
-            if name not in {action.name for action in actions}:
-                raise SpecError(
-                    "step-action", f"{name} is not an action of {self.spec.name}", "name an action", _place_of(refinement.mapping)
-                )
+        for function in refinement.steps:
+            if function.__name__ not in {action.name for action in actions}:
+                message = f"{function.__name__} is not an action of {self.spec.name}"
+                raise refusal_of(function, "step-action", message, "name an action of the Spec")
+        if len(self.parameters(refinement.mapping)) != 2:
+            message = "a mapping takes the concrete and the abstract machine"
+            raise refusal_of(refinement.mapping, "refinement-mapping", message, "write mapping(concrete, abstract)")
         abstract = _record(refinement.abstract.state)
         concrete = _record(self.spec.state)
 
@@ -386,28 +497,59 @@ class ProgramLowering:
                 refinement.mapping, (Place(concrete_root, "", (), concrete), Place(abstract_root, "", (), abstract))
             )
 
-        where = self.where(inspect.unwrap(refinement.mapping).__code__.co_filename, source.definition(refinement.mapping))
+        where = self.where(
+            inspect.unwrap(refinement.mapping).__code__.co_filename, source.definition(refinement.mapping)
+        )
         before, after = map_to(BEFORE, ABSTRACT), map_to(CURRENT, ABSTRACT_AFTER)
         results: list[PropertyIR] = []
         for action in actions:
             count = len(action.parameters) + (action.returns is not None)
             calls: list[Call] = [Call(None, before.name, (), where)]
             if action.name in steps:
+                self.check_step(steps[action.name], action)
                 step = self.call(steps[action.name], (Place(ABSTRACT, "", (), abstract),))
-                if len(step.parameters) != count + 1:
-                    raise SpecError(
-                        "refinement-step",
-                        f"the abstract step of {action.name} takes {len(step.parameters)} parameters",
-                        "it takes the abstract machine, the action's parameters and its result",
-                        _place_of(steps[action.name]),
-                    )
                 calls.append(Call(None, step.name, tuple(Local(number) for number in range(count)), where))
             calls.append(Call(None, after.name, (), where))
-            results.append(self.comparison(refinement, f"step of {action.name}", "refinement", action, count, calls, where))
-        init = self.call(refinement.abstract.init, (Place(ABSTRACT, "", (), abstract),))
-        calls = [Call(None, init.name, (), where), Call(None, after.name, (), where)]
+            results.append(
+                self.comparison(refinement, f"step of {action.name}", "refinement", action, count, calls, where)
+            )
+        init = self.init(refinement.abstract, Place(ABSTRACT, "", (), abstract))
+        calls = [Call(None, init, (), where), Call(None, after.name, (), where)]
         results.append(self.comparison(refinement, "initial states", "initial", None, 0, calls, where))
+        for result in results:
+            self.check_refinement(result.function)
         return results
+
+    def check_step(self, step: Callable[..., Any], action: ActionIR) -> None:
+        """The abstract step takes the abstract machine, and the arguments and the result in their kinds."""
+        given = [kind_of(parameter.type) for parameter in action.parameters]
+        given += [kind_of(action.returns)] if action.returns is not None else []
+        taken = [signature.kind for _, signature in self.parameters(step)]
+        if not taken or taken[1:] != list(given):
+            names = [parameter.name for parameter in action.parameters] + ["result"] * (action.returns is not None)
+            message = f"the parameters of the abstract step of {action.name} do not fit"
+            remedy = f"it takes: {', '.join(['the abstract machine', *names])}"
+            raise refusal_of(step, "refinement-step", message, remedy)
+
+    def check_refinement(self, start: str) -> None:
+        """A refinement only reads the concrete machine, and leaves nothing to choice."""
+        todo, seen = [start], set[str]()
+        while todo:
+            name = todo.pop()
+            if name in seen:
+                continue
+            seen.add(name)
+            todo.extend(sorted(_called(self.functions[name])))
+            for instruction in [inner for block in self.functions[name].blocks for inner in block.instructions]:
+                if isinstance(instruction, Choice):
+                    raise self.refusal_at(instruction.where, "refinement-chooses", "a refinement chooses", "compute it")
+                if isinstance(instruction, Store) and instruction.root in (CURRENT, BEFORE):
+                    message = "a refinement changes the concrete machine"
+                    raise self.refusal_at(instruction.where, "refinement-writes", message, "write the abstract one")
+
+    def refusal_at(self, where: int, code: str, message: str, remedy: str) -> SpecError:
+        filename, node = self.nodes[where]
+        return source.refusal(filename, node, code, message, remedy)
 
     def comparison(
         self,
@@ -427,7 +569,9 @@ class ProgramLowering:
         instructions: list[Any] = list(calls)
         branches = 0
         for number, leaf in enumerate(self.abstract_schema.leaves):
-            clauses.append(ClauseIR(f"abstract {leaf.path} agrees", tuple(sort or "index" for sort in leaf.dimension_sorts)))
+            clauses.append(
+                ClauseIR(f"abstract {leaf.path} agrees", tuple(sort or "index" for sort in leaf.dimension_sorts))
+            )
             headers: list[int] = []
             counters: list[int] = []
             for dimension in leaf.dimensions:
@@ -437,7 +581,15 @@ class ProgramLowering:
                 blocks.append(Block(tuple(instructions), Jump(len(blocks) + 1), tuple(headers)))
                 instructions = []
                 headers.append(len(blocks))
-                blocks.append(Block((), Branch(Compare("<", Local(counters[-1]), SizeOf(dimension)), len(blocks) + 1, -1, branches, where), tuple(headers)))
+                blocks.append(
+                    Block(
+                        (),
+                        Branch(
+                            Compare("<", Local(counters[-1]), SizeOf(dimension)), len(blocks) + 1, -1, branches, where
+                        ),
+                        tuple(headers),
+                    )
+                )
                 branches += 1
             indices: tuple[Expression, ...] = tuple(Local(counter) for counter in counters)
             same = Compare("==", Load(ABSTRACT, number, indices, where), Load(ABSTRACT_AFTER, number, indices, where))
@@ -476,11 +628,6 @@ def signatures(
 ) -> tuple[tuple[tuple[str, Signature], ...], Signature]:
     """The parameters and the result of a specification function; raises SpecError."""
     filename = inspect.unwrap(function).__code__.co_filename
-    arguments = definition.args
-    if arguments.vararg or arguments.kwarg or arguments.kwonlyargs or arguments.defaults or arguments.posonlyargs:
-        raise source.refusal(
-            filename, definition, "parameters", "only plain parameters without defaults are in the language", "write them out"
-        )
     try:
         hints = typing.get_type_hints(inspect.unwrap(function), include_extras=True)
     except Exception as error:
@@ -488,11 +635,15 @@ def signatures(
             filename, definition, "annotation", f"an annotation has no meaning: {error}", "import or define its name"
         ) from None
     parameters: list[tuple[str, Signature]] = []
-    for argument in [*arguments.args, None]:
+    for argument in [*definition.args.args, None]:
         name = argument.arg if argument else "return"
         if name not in hints:
             raise source.refusal(
-                filename, argument or definition, "no-annotation", f"{name} has no annotation", "annotate every parameter and the result"
+                filename,
+                argument or definition,
+                "no-annotation",
+                f"{name} has no annotation",
+                "annotate every parameter and the result",
             )
         try:
             parameters.append((name, signature_of(hints[name])))
@@ -506,18 +657,98 @@ def signatures(
     return tuple(rest), returns
 
 
+Signatures = tuple[tuple[tuple[str, Signature], ...], Signature]
+
+EXPRESSIONS_MAX = 200_000
+"""Nodes in the expressions of one function; more come from expressions that stand twice, nested in each other."""
+
+DECORATORS = (words.action, words.bounded, words.invariant, words.step_property)
+
+
+def check_plain(function: Callable[..., Any], definition: ast.FunctionDef) -> None:
+    """What CPython calls must be the text that is read: no other decorators, no defaults, no variables around it."""
+    plain = inspect.unwrap(function)
+    filename = plain.__code__.co_filename
+    for node in definition.decorator_list:
+        if not any(_names_object(node, known, plain.__globals__) for known in DECORATORS):
+            text = ast.unparse(node)
+            raise source.refusal(
+                filename,
+                node,
+                "decorator",
+                f"the decorator {text} is not in the language",
+                "delete it, or call it inside",
+            )
+    if plain.__code__.co_freevars:
+        names = ", ".join(plain.__code__.co_freevars)
+        raise source.refusal(
+            filename, definition, "closure", f"{definition.name} uses variables around it: {names}", "pass them"
+        )
+    given = definition.args
+    if given.vararg or given.kwarg or given.kwonlyargs or given.defaults or given.posonlyargs:
+        message = "only plain parameters without defaults are in the language"
+        raise source.refusal(filename, definition, "parameters", message, "write them out")
+
+
+def _names_object(node: ast.expr, thing: Any, namespace: dict[str, Any]) -> bool:
+    """Whether an expression like `action`, `lang.action` or `bounded(3)` names this object."""
+    if isinstance(node, ast.Call):
+        return _names_object(node.func, thing, namespace)
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        return getattr(namespace.get(node.value.id), node.attr, None) is thing
+    return isinstance(node, ast.Name) and namespace.get(node.id) is thing
+
+
+def settled(
+    lower: Callable[[frozenset[str]], tuple[StatementLowering, list[int]]],
+) -> tuple[StatementLowering, list[int]]:
+    """Lower a body until the variables that may be negative are known (each round adds one, or is the last)."""
+    negative: frozenset[str] = frozenset()
+    while True:
+        lowering, numbers = lower(negative)
+        if lowering.negative <= negative:
+            return lowering, numbers
+        negative = frozenset(lowering.negative)
+
+
+def refusal_of(function: Callable[..., Any], code: str, message: str, remedy: str) -> SpecError:
+    """A refusal that points to a function's definition."""
+    filename = inspect.unwrap(function).__code__.co_filename
+    return source.refusal(filename, source.definition(function), code, message, remedy)
+
+
 def _schema(spec: Spec) -> Schema:
     try:
         return schema_of(spec.state)
     except AnnotationError as error:
-        raise SpecError("annotation", error.message, error.remedy, _place_of(spec.init)) from None
-    except NameError as error:
-        raise SpecError("annotation", f"an annotation has no meaning: {error}", "define the name", _place_of(spec.init)) from None
+        raise _refused_record(spec, error.message, error.remedy) from None
+    except Exception as error:
+        message = f"an annotation of {spec.state.__name__} has no meaning: {error}"
+        raise _refused_record(spec, message, "define or import its names") from None
 
 
-def _place_of(function: Callable[..., Any]) -> Position:
-    code = inspect.unwrap(function).__code__
-    return Position(code.co_filename, code.co_firstlineno)
+def _refused_record(spec: Spec, message: str, remedy: str) -> SpecError:
+    """A refusal of a record's field, which stands where the message names it, else at the record of the state."""
+    owner, _, name = message.partition(":")[0].partition(".")
+    module = sys.modules.get(spec.state.__module__)
+    filename = getattr(module, "__file__", None) or inspect.unwrap(spec.init).__code__.co_filename
+    node = source.field(filename, owner, name) or source.field(filename, spec.state.__name__, "")
+    return source.refusal(filename, node or source.definition(spec.init), "annotation", message, remedy)
+
+
+def _is_below(path: str, prefix: str) -> bool:
+    return prefix == "" or path == prefix or path.startswith((prefix + ".", prefix + "["))
+
+
+def _tree_size(thing: Any, sizes: dict[int, int]) -> int:
+    """How many nodes an IR tree has, written out; parts that stand twice are measured once."""
+    if isinstance(thing, tuple):
+        return sum(_tree_size(item, sizes) for item in thing)
+    if not hasattr(thing, "__dataclass_fields__"):
+        return 0
+    if id(thing) not in sizes:
+        sizes[id(thing)] = 1 + sum(_tree_size(getattr(thing, name), sizes) for name in thing.__dataclass_fields__)
+    return sizes[id(thing)]
 
 
 def _index(schema: Schema) -> dict[str, int]:

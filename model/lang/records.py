@@ -20,7 +20,7 @@ Index = TypeVar("Index")
 Element = TypeVar("Element")
 
 
-class StepFailure(Exception):
+class StepFailure(Exception):  # noqa: N818 (a finding about the specification, not an error)
     """A step that cannot complete, as the CPython engine raises it (the kinds are those of the IR)."""
 
     def __init__(self, kind: FailureKind, message: str) -> None:
@@ -126,9 +126,10 @@ def field_type(annotation: Any) -> FieldType:
         index_annotation, element_annotation = typing.get_args(annotation)
         index = scalar_type(index_annotation)
         if not isinstance(index, IntegerType) or index.optional or index.low != Size(None, 0):
-            raise AnnotationError("an array is indexed by a sort or an enum", 'write Array[Page, …] with Page a Sort')
+            raise AnnotationError("an array is indexed by a sort or an enum", "write Array[Page, …] with Page a Sort")
         length = Size(index.high.parameter, index.high.offset + 1)
-        return FieldType(element=field_type(element_annotation), length=length, index_sort=index.sort or "", ghost=ghost)
+        element = field_type(element_annotation)
+        return FieldType(element=element, length=length, index_sort=index.sort or "", ghost=ghost)
     type_ = scalar_type(annotation)
     if isinstance(type_, FromScope):
         return FieldType(constant=size(type_.size), ghost=ghost)
@@ -138,6 +139,19 @@ def field_type(annotation: Any) -> FieldType:
 
 def _is_enum(item: Any) -> bool:
     return isinstance(item, type) and issubclass(item, enum.IntEnum)
+
+
+def _check_field(record: type[Record], name: str) -> None:
+    """A record is its annotated fields: what else a class can have would be lost on the engines."""
+    if name.startswith("_"):
+        raise AnnotationError(f"{record.__name__}.{name}: a field's name begins with _", "name it without _")
+    if hasattr(record, name):
+        message = f"{record.__name__}.{name}: a field has a default"
+        raise AnnotationError(message, "leave the default out and set the field in init")
+    for special in ("__init__", "__setattr__", "__getattribute__", "__new__"):
+        if getattr(record, special) is not getattr(Record, special):
+            message = f"{record.__name__}.{name}: the record defines {special}"
+            raise AnnotationError(message, "leave it a plain class with annotations, without @dataclass and methods")
 
 
 class Record:
@@ -155,8 +169,9 @@ class Record:
             cached = {}
             hints = typing.get_type_hints(cls, include_extras=True)
             for name, annotation in hints.items():
-                if name.startswith("_"):
+                if name in Record.__annotations__:
                     continue
+                _check_field(cls, name)
                 try:
                     cached[name] = field_type(annotation)
                 except AnnotationError as error:
@@ -268,21 +283,22 @@ def _collect(
     if type_.record is not None:
         for name, member in type_.record.field_types().items():
             if member.record in around:
-                raise AnnotationError(
-                    f"record {type_.record.__name__} contains itself in field {name}",
-                    "link records by references: `next: Page | None`",
-                )
+                message = f"{type_.record.__name__}.{name}: the record contains itself"
+                raise AnnotationError(message, "link records by references: `next: Page | None`")
             inner = around if member.record is None else (*around, member.record)
             _collect(leaves, member, f"{path}.{name}" if path else name, dimensions, sorts, ghost, inner)
     elif type_.element is not None:
         assert type_.length is not None
         element = type_.element
         inner = around if element.record is None else (*around, element.record)
+        place = f"{around[-1].__name__}.{path.rpartition('.')[2].rstrip('[]')}"
         if element.record in around:
-            raise AnnotationError(
-                f"an array in {path} contains the record around it", "link records by references: `next: Page | None`"
-            )
+            message = f"{place}: the array contains the record around it"
+            raise AnnotationError(message, "link elements by references: `next: Page | None`")
+        known = len(leaves)
         _collect(leaves, element, path + "[]", (*dimensions, type_.length), (*sorts, type_.index_sort), ghost, inner)
+        if len(leaves) == known:
+            raise AnnotationError(f"{place}: the array has no state in it", "leave it out, or give its record a field")
     elif type_.scalar is not None:
         leaves.append(Leaf(path, dimensions, type_.scalar, ghost, sorts))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from .errors import InputError
 from .execute import InitFails, PythonMachine, Script
-from .ir import Program, Sizes
+from .ir import LeafType, Program, Sizes
 from .spec import Spec
 from .trace import Step, StepOutcome, Trace, Violation, failure_violation, flatten, from_plain, to_plain
 
@@ -32,7 +32,7 @@ def replay(spec: Spec, program: Program, sizes: Sizes, trace: Trace) -> Replay:
     machine = PythonMachine(spec, program, sizes)
     violations: list[Violation] = []
     try:
-        states = [flatten(program.schema, step.state, sizes) for step in trace.steps]
+        states = [_state(program, sizes, step, number) for number, step in enumerate(trace.steps)]
         if trace.reachable:
             _check_start(machine, trace, states[0])
     except InitFails as error:
@@ -41,10 +41,27 @@ def replay(spec: Spec, program: Program, sizes: Sizes, trace: Trace) -> Replay:
     machine.state = states[0]
     violations = machine.check() + (machine.check_initial() if trace.reachable else [])
     for number in range(1, len(trace.steps)):
-        violations = _step(machine, trace.steps[number], number, states)
+        violations = _step(machine, sizes, trace.steps[number], number, states)
     if trace.violation is not None and trace.violation.kind == "deadlock":
         violations = [] if any(machine.successors(states[-1])) else [trace.violation]
     return _conclude(trace, len(trace.steps) - 1, violations)
+
+
+def _state(program: Program, sizes: Sizes, step: Step, number: int) -> tuple[int, ...]:
+    """The flat state of a step, every value within its declared range."""
+    flat = flatten(program.schema, step.state, sizes)
+    position = 0
+    for leaf in program.schema.leaves:
+        for value in flat[position : position + leaf.count(sizes)]:
+            _check_range(value, leaf.type, sizes, f"step {number}, {leaf.path}")
+        position += leaf.count(sizes)
+    return flat
+
+
+def _check_range(value: int, type_: LeafType, sizes: Sizes, where: str) -> None:
+    low, high = type_.bounds(sizes)
+    if not low <= value <= high:
+        raise InputError(f"{where}: {value} is outside {low}..{high}", "restore the value")
 
 
 def _conclude(trace: Trace, steps: int, violations: Sequence[Violation]) -> Replay:
@@ -60,34 +77,41 @@ def _check_start(machine: PythonMachine, trace: Trace, first: tuple[int, ...]) -
         raise InputError("the first state of the trace is not an initial state", "the specification has changed since")
 
 
-def _step(machine: PythonMachine, step: Step, number: int, states: Sequence[tuple[int, ...]]) -> list[Violation]:
-    action, arguments = _resolve(machine.program, step, number)
+def _step(
+    machine: PythonMachine, sizes: Sizes, step: Step, number: int, states: Sequence[tuple[int, ...]]
+) -> list[Violation]:
+    action, arguments = _resolve(machine.program, sizes, step, number)
     machine.state = states[number - 1]
     script = Script(step.choices)
     outcome: StepOutcome = machine.take(action, arguments, script)
     name = machine.program.actions[action].name
     if not outcome.enabled:
         raise InputError(f"step {number}: {name} is not enabled", "the specification has changed since the trace was made")
+    if tuple(script.made[: len(step.choices)]) != tuple(step.choices):
+        raise InputError(f"step {number}: {name} makes other choices", "the specification has changed since")
     if outcome.failure is not None:
         return [failure_violation(machine.program, outcome.failure, name)]
     if outcome.state != states[number]:
         raise InputError(f"step {number}: {name} leads to another state", "the specification has changed since")
     returns = machine.program.actions[action].returns
-    if outcome.result is not None and to_plain(outcome.result, returns) != step.result:
+    result = None if outcome.result is None else to_plain(outcome.result, returns)
+    if result != step.result:
         raise InputError(f"step {number}: {name} returns another result", "the specification has changed since")
     return machine.check_step(states[number - 1], action, arguments, outcome) + machine.check()
 
 
-def _resolve(program: Program, step: Step, number: int) -> tuple[int, tuple[int, ...]]:
+def _resolve(program: Program, sizes: Sizes, step: Step, number: int) -> tuple[int, tuple[int, ...]]:
     """The action's number and its integer arguments."""
     for position, action in enumerate(program.actions):
         if action.name != step.action:
             continue
         if set(step.arguments) != {parameter.name for parameter in action.parameters}:
             raise InputError(f"step {number}: {step.action} has other parameters", "the specification has changed since")
-        return position, tuple(
-            from_plain(step.arguments[parameter.name], parameter.type, f"step {number}, {parameter.name}")
-            for parameter in action.parameters
-        )
+        arguments = []
+        for parameter in action.parameters:
+            where = f"step {number}, argument {parameter.name}"
+            arguments.append(from_plain(step.arguments[parameter.name], parameter.type, where))
+            _check_range(arguments[-1], parameter.type, sizes, where)
+        return position, tuple(arguments)
     known = ", ".join(action.name for action in program.actions)
     raise InputError(f"step {number}: there is no action {step.action!r}", f"the actions are: {known}")

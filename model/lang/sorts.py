@@ -97,6 +97,12 @@ def scalar_type(annotation: Any) -> LeafType | FromScope:
                 'declare for example Page = Annotated[int, Sort("page", "pages")]',
             )
         marker = markers[0]
+        if annotation.__origin__ is not int:
+            raise AnnotationError(
+                f"{annotation} is not an Annotated int", "write Annotated[int, …], and `| None` outside: Page | None"
+            )
+        if isinstance(marker, Sort) and not isinstance(marker.name, str):
+            raise AnnotationError(f"a Sort is named by a string, not {marker.name!r}", 'write Sort("page", "pages")')
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return _enum_type(annotation, optional)
     if annotation is bool:

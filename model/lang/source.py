@@ -9,6 +9,8 @@ import ast
 import functools
 import inspect
 import linecache
+import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,28 +20,42 @@ from .errors import Position, SpecError
 
 @functools.lru_cache(maxsize=64)
 def _parse(filename: str, text: str) -> ast.Module:
-    return ast.parse(text, filename)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)
+        return ast.parse(text, filename)
 
 
 def definition(function: Callable[..., Any]) -> ast.FunctionDef:
     """The syntax tree of a plain function; raises SpecError when it is not one or its source is not available."""
     function = inspect.unwrap(function)
     code = getattr(function, "__code__", None)
-    name = getattr(function, "__name__", repr(function))
+    name = getattr(function, "__name__", None) or type(function).__name__
     if code is None:
         raise SpecError("not-a-function", f"{name} is not a plain function", "define it with def", Position("?", 0))
-    text = "".join(linecache.getlines(code.co_filename))
-    for node in ast.walk(_parse(code.co_filename, text)):
+    for node in ast.walk(_parse(code.co_filename, "".join(linecache.getlines(code.co_filename)))):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and _first_line(node) == code.co_firstlineno:
-            if isinstance(node, ast.FunctionDef) and node.name == code.co_name:
+            if isinstance(node, ast.AsyncFunctionDef):
+                raise refusal(code.co_filename, node, "async", "async is not in the language", "write an atomic action")
+            if node.name == code.co_name:
                 return node
             break
-    raise SpecError(
-        "no-source",
-        f"the source of {name} is not available",
-        "define it with def in a file",
-        Position(code.co_filename, code.co_firstlineno),
+    here = ast.Pass(lineno=code.co_firstlineno, col_offset=0)
+    raise refusal(
+        code.co_filename, here, "no-source", f"the source of {name} cannot be read", "define it with def in a file"
     )
+
+
+def field(filename: str, record: str, name: str) -> ast.AST | None:
+    """Where a record's field is annotated, or the record itself if the name is empty."""
+    tree = _parse(filename, "".join(linecache.getlines(filename)))
+    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == record]
+    if not classes or not name:
+        return classes[-1] if classes else None
+    for statement in classes[-1].body:
+        target = statement.target if isinstance(statement, ast.AnnAssign) else None
+        if isinstance(target, ast.Name) and target.id == name:
+            return statement
+    return None
 
 
 def _first_line(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
@@ -52,9 +68,17 @@ PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 def shown(filename: str) -> str:
     """A file name as it is shown: relative to the package or to the working directory where possible."""
-    for base in (PACKAGE_ROOT, Path.cwd()):
+    return _shown(filename, os.getcwd())
+
+
+@functools.lru_cache(maxsize=256)
+def _shown(filename: str, directory: str) -> str:
+    path = Path(filename)
+    if not path.is_absolute():
+        return filename
+    for base in (PACKAGE_ROOT, Path(directory)):
         try:
-            return str(Path(filename).relative_to(base))
+            return str(path.resolve().relative_to(base))
         except ValueError:
             continue
     return filename
@@ -71,4 +95,13 @@ def position(filename: str, node: ast.AST) -> Position:
 def refusal(filename: str, node: ast.AST, code: str, message: str, remedy: str) -> SpecError:
     """The error for a node that is outside the language."""
     place = position(filename, node)
-    return SpecError(code, message, remedy, place, linecache.getline(filename, place.line))
+    line = linecache.getline(filename, place.line)
+    column, end = _characters(line, place.column), _characters(line, place.end_column)
+    if not isinstance(node, (ast.expr, ast.arg, ast.keyword)):
+        end = max(column + 1, len(line.partition("#")[0].rstrip())) if end <= column + 1 else end
+    return SpecError(code, message, remedy, Position(place.file, place.line, column, end), line.replace("\t", " "))
+
+
+def _characters(line: str, column: int) -> int:
+    """A column in bytes, as syntax trees count, in characters, as a caret needs it."""
+    return len(line.encode()[:column].decode(errors="ignore"))

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import FunctionType
 from typing import Any
 
 from .actions import Property
-from .errors import ScopeError
-from .ir import MachineType, Schema, Sizes
+from .errors import InputError, ScopeError
+from .ir import IntegerType, MachineType, Schema, Sizes
 from .records import Record
 
 
@@ -71,6 +72,35 @@ class Spec:
     deadlock_free: bool = False
     doc: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse what is not a specification where it is written, before an engine trips over it."""
+        callables = "a function defined with def"
+        shapes: list[tuple[str, bool, str]] = [
+            ("name", isinstance(self.name, str) and bool(self.name.strip()), "a string"),
+            ("state", isinstance(self.state, type) and issubclass(self.state, Record), "a class derived from Record"),
+            ("init", isinstance(self.init, FunctionType), callables),
+            ("actions", _all_are(self.actions, FunctionType), "a tuple of @action functions"),
+            ("properties", _all_are(self.properties, Property), "a tuple of @invariant and @step_property functions"),
+            ("parameters", _all_are(self.parameters, Parameter), "a tuple of Parameter(…)"),
+            ("requirements", _all_are(self.requirements, Requirement), "a tuple of Requirement(…)"),
+            ("derived", isinstance(self.derived, Mapping), "a dict of functions by name"),
+            ("scopes", isinstance(self.scopes, Mapping), "a dict of settings by name"),
+            ("refinement", isinstance(self.refinement, (Refinement, type(None))), "a Refinement(…)"),
+        ]
+        for name, right, shape in shapes:
+            if not right:
+                raise InputError(f"the {name} of the Spec is not {shape}", f"give Spec({name}=…) {shape}")
+        names = [parameter.name for parameter in self.parameters] + list(self.derived)
+        for name in names:
+            if not isinstance(name, str) or not name.isidentifier() or names.count(name) > 1:
+                raise InputError(f"scope parameter {name!r} is not a name of its own", "use plain, different names")
+        for parameter in self.parameters:
+            values = (parameter.least, parameter.default, parameter.most)
+            if not all(type(value) is int for value in values) or sorted(values) != list(values):
+                raise InputError(
+                    f"scope parameter {parameter.name} needs whole numbers, least <= default <= most", "correct them"
+                )
+
     def resolve(self, chosen: Mapping[str, int] | None = None) -> dict[str, int]:
         """The full scope for these parameter values (the rest have their defaults); raises ScopeError."""
         names = {parameter.name for parameter in self.parameters}
@@ -90,11 +120,14 @@ class Spec:
                 )
             sizes[parameter.name] = value
         for requirement in self.requirements:
-            if not requirement.holds(sizes):
+            if not _computed(self, requirement.text, requirement.holds, sizes):
                 given = ", ".join(f"{name}={value}" for name, value in sizes.items())
                 raise ScopeError(f"scope {given} makes no sense for {self.name}", requirement.text)
         for name, compute in self.derived.items():
-            sizes[name] = compute(sizes)
+            value = _computed(self, name, compute, sizes)
+            if type(value) is not int:
+                raise ScopeError(f"the derived size {name} of {self.name} is {value!r}", "compute a whole number")
+            sizes[name] = value
         return sizes
 
     def scope(self, text: str | None) -> dict[str, int]:
@@ -116,17 +149,48 @@ class Spec:
         return self.resolve(chosen)
 
 
+def _all_are(things: object, kind: type[Any]) -> bool:
+    return isinstance(things, tuple) and all(isinstance(thing, kind) for thing in things)
+
+
+def _computed(spec: Spec, what: str, compute: Callable[[Mapping[str, int]], Any], sizes: Mapping[str, int]) -> Any:
+    """The user's own computation on a scope; whatever it raises is about the scope."""
+    try:
+        return compute(dict(sizes))
+    except Exception as error:
+        given = ", ".join(f"{name}={value}" for name, value in sizes.items())
+        message = f"{what!r} of {spec.name} cannot be computed for scope {given}: {type(error).__name__}: {error}"
+        message = " ".join(message.split())
+        raise ScopeError(message, "correct it in the Spec, or choose another scope") from None
+
+
+ELEMENTS_MAX = 1 << 26
+"""Elements of one state; more do not fit into memory, whatever the engine."""
+
+
 def check_layout(schema: Schema, sizes: Sizes) -> None:
     """Every array must have an element and every integer a value at this scope; raises ScopeError."""
     for leaf in schema.leaves:
         for dimension in leaf.dimensions:
             if dimension.value(sizes) < 1:
-                raise ScopeError(f"{leaf.path} has {dimension} = {dimension.value(sizes)} elements", "enlarge the scope")
+                raise ScopeError(
+                    f"{leaf.path} has {dimension} = {dimension.value(sizes)} elements", "enlarge the scope"
+                )
         if isinstance(leaf.type, MachineType):
             bits = leaf.type.bits.value(sizes)
             if not 1 <= bits <= 64:
                 raise ScopeError(f"{leaf.path} has {bits} bits", "a machine integer has 1 to 64 bits")
             continue
         low, high = leaf.type.bounds(sizes)
+        if isinstance(leaf.type, IntegerType):
+            low = leaf.type.low.value(sizes)
+            if leaf.type.optional and low < 0:
+                raise ScopeError(f"{leaf.path} is optional and has the range {low}..{high}", "let it begin at 0")
         if low > high:
             raise ScopeError(f"{leaf.path} has an empty range {low}..{high}", "enlarge the scope")
+        if not -(1 << 63) <= low <= high < 1 << 63:
+            raise ScopeError(f"{leaf.path} has the range {low}..{high}", "its values must fit in 64 bits")
+    if schema.total(sizes) > ELEMENTS_MAX:
+        raise ScopeError(
+            f"a state has {schema.total(sizes)} elements", f"at most {ELEMENTS_MAX} fit; use a smaller scope"
+        )

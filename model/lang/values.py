@@ -25,22 +25,27 @@ class Kind(enum.Enum):
 @dataclass(frozen=True)
 class Value:
     """A scalar expression. `type` is its declared type if it has one (for display); `non_negative` says that the
-    front end can tell it is 0 or more, so that it cannot be taken for None."""
+    front end can tell it is 0 or more, so that it cannot be taken for None; `present`, that an optional reference
+    was tested not to be None."""
 
     expression: Expression
     kind: Kind
     type: LeafType | None = None
     non_negative: bool = False
+    present: bool = False
 
 
 @dataclass(frozen=True)
 class Place:
-    """A record or an array: a path of leaves below one root, and an index expression for each array on the way."""
+    """A record or an array: a path of leaves below one root, and an index expression for each array on the way.
+
+    The first `checked` indices are known to be inside their arrays."""
 
     root: int
     path: str
     indices: tuple[Expression, ...]
     type: FieldType
+    checked: int = 0
 
     @property
     def is_array(self) -> bool:
