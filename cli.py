@@ -6,29 +6,106 @@ Exit status: 0 everything holds, 1 something is violated, 2 bad usage or input, 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
+from typing import Any, NoReturn
 
-SCOPE_HELP = "a named scope or settings: --scope pages=8,orders=3"
+from .session import abandon_output, complain, prepare_streams
+
+USAGE, UNDECIDED = 2, 3
+
+STATUS = """exit status:
+  0  everything asked about holds, for the bound that is shown
+  1  something is violated, and a counterexample was written
+  2  bad usage or bad input: one line says what and where
+  3  undecided within the limits, or interrupted"""
+
+SCOPE_HELP = "a named scope and settings, e.g. pages=8,orders=3"
+JSON_HELP = "write the verdicts as JSON (- for standard output; the tables then go to standard error)"
+
+MAIN_EPILOG = f"""to begin:
+  kmemspec check                                        every engine on the built-in specifications
+  kmemspec check my_allocator.py                        … on your own
+  kmemspec check buddy --fault merge-ignores-order      see a bug found, drawn and replayable
+  kmemspec validate heap libc.so.6                      an allocator against its contract
+
+{STATUS}"""
+
+CHECK_EPILOG = f"""examples:
+  kmemspec check
+  kmemspec check buddy --scope pages=12,orders=3 --engine explore
+  kmemspec check examples/ring_buffer.py --json report.json
+
+the JSON of one specification:
+  {{"schema": "kmemspec-report/1", "spec", "scope", "fault", "verdict", "results": [{{"engine", "property", "verdict",
+    "bound", "reason", "states", "transitions", "seconds", "trace"}}, ...]}}
+of several, or of none named:
+  {{"schema": "kmemspec-reports/1", "verdict", "reports": [a kmemspec-report/1 each]}}
+
+{STATUS}"""
+
+FAULTS_EPILOG = f"""examples:
+  kmemspec faults
+  kmemspec faults show merge-ignores-order
+  kmemspec faults run D7 merge-ignores-order --engine explore
+
+A fault is killed when an engine finds a violation in the faulty model. `run` ends with 0 when every fault is killed by
+some engine, and with 3 when one is not (it is equivalent at this bound, or undecided).
+
+{STATUS}"""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, as all our errors are."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"{self.prog}: {message}; `{self.prog} --help` shows the usage\n")
+
+
+class Version(argparse.Action):
+    """`--version`, looked up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import PackageNotFoundError, version
+
+        def of(name: str) -> str:
+            try:
+                return version(name)
+            except PackageNotFoundError:
+                return "(not installed)"
+
+        engines = ", ".join(f"{name} {of(name)}" for name in ("z3-solver", "hypothesis", "llvmlite"))
+        print(f"kmemspec {of('kmemspec')} (Python {sys.version.split()[0]}, {engines})")
+        parser.exit()
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="kmemspec",
         description="An executable formal model of Linux memory management, and the checker around it.",
-        epilog="exit status: 0 holds, 1 violated, 2 bad usage or input, 3 undecided within the limits",
+        epilog=MAIN_EPILOG,
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    _check(commands.add_parser("check", help="every engine on one or all specifications: the main job"))
-    _explore(commands.add_parser("explore", help="exhaustive search of every reachable state"))
-    _simulate(commands.add_parser("simulate", help="random walks in native code"))
-    _prove(commands.add_parser("prove", help="induction with Z3, or bounded model checking"))
-    _faults(commands.add_parser("faults", help="the catalogue of faults and the kill matrix"))
-    _graph(commands.add_parser("graph", help="a picture of a trace, or of a tiny scope's states"))
-    _replay(commands.add_parser("replay", help="run a trace again"))
-    _validate(commands.add_parser("validate", help="another implementation against a contract"))
-    _explain(commands.add_parser("explain", help="what a property says and who checks it"))
+    parser.add_argument("--version", action=Version, nargs=0, help="show the versions of kmemspec and its engines")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
+
+    def command(name: str, summary: str, epilog: str = STATUS) -> argparse.ArgumentParser:
+        text = summary[0].upper() + summary[1:] + "."
+        return commands.add_parser(name, help=summary, description=text, epilog=epilog)
+
+    _check(command("check", "every engine on one or all specifications: the main job", CHECK_EPILOG))
+    _explore(command("explore", "exhaustive search of every reachable state of a scope"))
+    _simulate(command("simulate", "random walks in native code, for scopes too large to search"))
+    _prove(command("prove", "proof by induction with Z3, or bounded model checking"))
+    _faults(command("faults", "the catalogue of faults, a fault as a diff, and the kill matrix", FAULTS_EPILOG))
+    _graph(command("graph", "a picture of a trace, or of all states of a tiny scope"))
+    _replay(command("replay", "run a trace again, in CPython, and compare every state"))
+    _validate(command("validate", "another implementation against a contract"))
+    _explain(command("explain", "what a property says, where it comes from and which faults it catches"))
     return parser
 
 
@@ -37,14 +114,14 @@ def _check(parser: argparse.ArgumentParser) -> None:
     _common(parser)
     parser.add_argument("--engine", metavar="LIST", help="some of explore,hypothesis,prove (default: all)")
     parser.add_argument("--seed", type=_natural, default=0, help="seed of the random engine (default 0)")
-    parser.add_argument("--jobs", type=_positive, metavar="N", help="parallel provers (default: the processors)")
+    _jobs(parser)
     parser.add_argument("--seconds", type=_seconds, default=600.0, help="time limit of each engine (default 600)")
 
 
 def _explore(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("spec", metavar="SPEC", help="built-in name or FILE.py")
     _common(parser)
-    parser.add_argument("--all", action="store_true", help="go on after a violation: a shortest trace for each property")
+    parser.add_argument("--all", action="store_true", help="go on after a violation: a trace for each property")
     parser.add_argument("--states", type=_positive, metavar="N", help="stop after N distinct states")
     parser.add_argument("--memory", type=_positive, metavar="MIB", help="stop at this much memory for states")
     parser.add_argument("--seconds", type=_seconds, help="stop after this time")
@@ -62,12 +139,14 @@ def _simulate(parser: argparse.ArgumentParser) -> None:
 def _prove(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("spec", metavar="SPEC", help="built-in name or FILE.py")
     _common(parser)
-    parser.add_argument("--k", type=_positive, default=1, help="k-induction with this k (default 1)")
-    parser.add_argument("--depth", type=_positive, metavar="N", help="bounded model checking to depth N instead")
-    parser.add_argument("--only", metavar="IDS", help="only these properties: B6,B9")
-    parser.add_argument("--jobs", type=_positive, metavar="N", help="parallel provers (default: the processors)")
+    parser.add_argument("--k", type=_up_to_100, default=1, metavar="K", help="k-induction with this k (default 1)")
+    parser.add_argument(
+        "--depth", type=_positive, metavar="N", help="bounded model checking from the initial states to depth N instead"
+    )
+    parser.add_argument("--only", metavar="IDS", help="only these properties, e.g. B6,B9 (all stay hypotheses)")
+    _jobs(parser)
     parser.add_argument("--seconds", type=_seconds, default=600.0, help="time limit (default 600)")
-    parser.add_argument("--smt", metavar="DIR", help="write every obligation as an SMT-LIB 2 file, and do not solve it")
+    parser.add_argument("--smt", metavar="DIR", help="write every obligation as an SMT-LIB 2 file, and solve none")
     parser.add_argument("--obligations", action="store_true", help="list every obligation with its time")
 
 
@@ -76,18 +155,22 @@ def _faults(parser: argparse.ArgumentParser) -> None:
     actions.add_parser("list", help="all faults (the default)")
     show = actions.add_parser("show", help="one fault as a diff")
     show.add_argument("fault", metavar="ID")
-    run = actions.add_parser("run", help="the kill matrix")
+    run = actions.add_parser("run", help="the kill matrix", epilog=FAULTS_EPILOG)
     run.add_argument("fault", nargs="*", metavar="ID", help="default: all")
-    run.add_argument("--engine", metavar="LIST", help="some of explore,prove,hypothesis,bounded (default: explore,prove)")
+    run.add_argument("--engine", metavar="LIST", help="of explore,prove,hypothesis,bounded (default: explore,prove)")
     run.add_argument("--scope", help=SCOPE_HELP + " (default: each fault's own)")
     run.add_argument("--seconds", type=_seconds, default=120.0, help="time limit of an attempt (default 120)")
-    run.add_argument("--json", metavar="FILE", help="write the matrix as JSON")
+    run.add_argument("--json", metavar="FILE", help=JSON_HELP.replace("verdicts", "matrix"))
 
 
 def _graph(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", metavar="SPEC|TRACE", help="a trace file, or a specification for its state graph")
-    parser.add_argument("--scope", help=SCOPE_HELP)
-    parser.add_argument("-o", "--output", metavar="FILE", help=".svg .dot .png .pdf .txt .json .itf.json (default: DOT to standard output)")
+    parser.add_argument("what", metavar="TRACE|SPEC", help="a trace file (.json), or a specification")
+    parser.add_argument("--scope", help=SCOPE_HELP + " (of a specification)")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE",
+        help="of a trace: .svg .dot .png .pdf .txt .json .itf.json; of a specification: .dot .svg .png .pdf "
+        "(default: DOT to standard output)",
+    )
 
 
 def _replay(parser: argparse.ArgumentParser) -> None:
@@ -104,19 +187,26 @@ def _validate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pages", type=_positive, metavar="N", help="pages of the allocator (default: several sizes)")
     parser.add_argument("--orders", type=_positive, metavar="N", help="orders of the allocator (default: several)")
     parser.add_argument("--report", metavar="DIR", help="write a reproducer of each finding into DIR")
-    parser.add_argument("--json", metavar="FILE", help="write the result as JSON")
+    parser.add_argument("--json", metavar="FILE", help=JSON_HELP.replace("verdicts", "result"))
 
 
 def _explain(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("identifier", metavar="ID", help="a property, e.g. B9, or a fault")
+    parser.add_argument("identifier", metavar="ID", help="a property (B9), checks, deadlock, vacuity, or a fault")
+    parser.add_argument("--spec", metavar="SPEC", help="in this specification or FILE.py (default: the built-in ones)")
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
     """Flags of the commands that run an engine on a specification."""
     parser.add_argument("--scope", help=SCOPE_HELP)
-    parser.add_argument("--fault", metavar="ID", help="with this fault in the model")
-    parser.add_argument("--json", metavar="FILE", help="write the verdicts as JSON (- for standard output)")
-    parser.add_argument("-o", "--output", metavar="NAME", help="where a counterexample goes: NAME.json and NAME.svg")
+    parser.add_argument("--fault", metavar="ID", help="with this fault in the model (see kmemspec faults)")
+    parser.add_argument("--json", metavar="FILE", help=JSON_HELP)
+    parser.add_argument(
+        "-o", "--output", metavar="NAME", help="a counterexample goes to NAME.json and NAME.svg (default: SPEC-trace)"
+    )
+
+
+def _jobs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--jobs", type=_up_to_100, metavar="N", help="parallel provers (default: the processors)")
 
 
 def _natural(text: str) -> int:
@@ -133,6 +223,13 @@ def _positive(text: str) -> int:
     return value
 
 
+def _up_to_100(text: str) -> int:
+    value = _positive(text)
+    if value > 100:
+        raise argparse.ArgumentTypeError("it must be at most 100")
+    return value
+
+
 def _seconds(text: str) -> float:
     try:
         value = float(text)
@@ -145,10 +242,26 @@ def _seconds(text: str) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    options = build_parser().parse_args(arguments)
-    from .commands import run
+    prepare_streams()
+    try:
+        try:
+            options = build_parser().parse_args(arguments)
+            from .commands import run
 
-    return run(options)
+            return run(options)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        abandon_output()
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        # Files have errors of their own: what is left is standard output on a full disk, and the like.
+        abandon_output()
+        complain(f"{error.filename or 'standard output'}: {error.strerror or error}")
+        return USAGE
+    except KeyboardInterrupt:
+        complain("interrupted before anything was established")
+        return UNDECIDED
 
 
 if __name__ == "__main__":

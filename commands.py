@@ -1,117 +1,158 @@
 """What each command of the command line does: load, run an engine, hand its answer to a view.
 
-The one idea: every command returns an `Outcome`, and the exit status is derived from it in one place (`run`).
+The one idea: every command returns an `Outcome`, and the exit status is derived from it in one place (`run`). What an
+engine found is first written to files and then shown, so that nothing is lost when the reader of the output goes away.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import difflib
 import json
-import os
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+import textwrap
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .model.lang.errors import InputError, SpecError
 from .model.lang.trace import Trace
 from .model.lang.verdict import EXIT_STATUS, Outcome, Verdict, combine
+from .session import Session, check_place, complain, make_directory, write_bytes
 from .specs.loading import BUILT_IN, Loaded, load
 from .views import report
 
+if TYPE_CHECKING:
+    from .model.faults import Fault
+    from .proofs.explore import ActionCount, BranchCoverage, Exploration, Simulation
+    from .proofs.mutation import Attempt
+    from .proofs.symbolic import Obligation
+    from .views import table
+
+Sizes = Mapping[str, int]
+Update = Callable[[str, Any], None]
+"""Shows an engine's progress record."""
+
 USAGE = 2
-INTERRUPTED = 3
+
+WORDS = {
+    "checks": "No step fails on the way: every assert holds, every index is inside its array, every value inside its "
+    "declared range, None is never used as a number, every loop ends within its bound, and nothing is divided by zero.",
+    "deadlock": "In every reachable state some action is enabled (for specifications that say so: deadlock_free=True).",
+    "vacuity": "What is proved says something: the hypotheses of the induction do not contradict each other, there is "
+    "an initial state, and every action can happen.",
+}
+"""What gets a verdict without being a property of a specification."""
 
 
 def run(options: argparse.Namespace) -> int:
     """One command, with errors of the user's as one line on standard error."""
+    session = Session()
     try:
-        outcome = COMMANDS[options.command](options)
-        sys.stdout.flush()
+        with session.interruptible(), session.words_elsewhere(getattr(options, "json", None) == "-"):
+            outcome = COMMANDS[options.command](options, session)
+            sys.stdout.flush()
+        if session.unwritten and outcome is not Outcome.VIOLATED:
+            return USAGE
         return EXIT_STATUS[outcome]
     except SpecError as error:
-        _complain(error.with_caret())
-        return USAGE
+        complain(*error.with_caret().split("\n"))
     except InputError as error:
-        _complain(str(error))
-        return USAGE
+        complain(str(error))
     except RecursionError:
-        _complain("the input is nested too deeply; simplify it")
-        return USAGE
-    except KeyboardInterrupt:
-        _complain("interrupted before anything was established")
-        return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has gone; Python must not complain about it again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
-
-
-def _complain(text: str) -> None:
-    print(f"kmemspec: {text}", file=sys.stderr)
+        complain("the input is nested too deeply; simplify it")
+    except MemoryError:
+        complain("there is not enough memory; choose a smaller scope")
+        return EXIT_STATUS[Outcome.UNKNOWN]
+    except (OSError, KeyboardInterrupt):
+        raise
+    except Exception:
+        # A bug of ours. Python would end with 1, which means "violated"; nothing was established, so it is 3.
+        traceback.print_exc()
+        complain("this is a bug in kmemspec, please report it; nothing was established")
+        return EXIT_STATUS[Outcome.UNKNOWN]
+    return USAGE
 
 
 # --- check, explore, simulate, prove
 
 
-def check(options: argparse.Namespace) -> Outcome:
+@dataclass(frozen=True)
+class Answer:
+    """What an engine command shows: its verdicts, and its own statistics below them."""
+
+    verdicts: Sequence[Verdict]
+    statistics: Callable[[], None] = lambda: None
+
+
+Engine = Callable[[Loaded, Sizes, Callable[[Any], None]], Answer]
+
+
+def check(options: argparse.Namespace, session: Session) -> Outcome:
     """Every engine on each specification named, or on all built-in ones."""
-    from .proofs.checking import ENGINES, Check, Effort
+    from .proofs.checking import ENGINES, Effort
     from .proofs.checking import check as run_check
 
-    engines = _engines(options.engine, ENGINES)
+    engines = _chosen(options.engine, ENGINES)
     effort = Effort(seed=options.seed, seconds=options.seconds, jobs=options.jobs)
-    targets = options.spec or (list(BUILT_IN) if not options.fault else [_fault(options.fault).spec])
-    outcomes: list[Outcome] = []
-    reports: list[tuple[Loaded, dict[str, int], Sequence[Verdict]]] = []
-    for target in targets:
-        loaded, sizes = _load(target, options)
-        with _progress(target) as update:
-            done: Check = run_check(loaded, sizes, engines, effort, update)
-        _show_verdicts(loaded, sizes, done.verdicts)
-        if done.exploration is not None:
-            _show_search(done.exploration)
-        _show_counterexample(done.counterexample(), options.output)
-        outcomes.append(done.outcome)
-        reports.append((loaded, sizes, done.verdicts))
-    _write_json(options.json, reports)
-    return combine(outcomes)
+    named = options.spec or ([_fault(options.fault).spec] if options.fault else BUILT_IN)
+    targets = [_load(target, options) for target in named]
+    _check_places(options)
+    started = time.monotonic()
+    reports: list[Report] = []
+    for loaded, sizes in targets:
+        with _progress(loaded.target) as update:
+            done = run_check(loaded, sizes, engines, effort, update)
+        reports.append(Report(loaded, sizes, done.verdicts))
+        name = options.output
+        if name and len(targets) > 1:
+            name = f"{name}-{Path(loaded.target).stem}"
+        saved = _save_counterexample(session, done.counterexample(), name, loaded)
+        if reports[1:]:
+            print()
+        _show_verdicts(reports[-1])
+        if done.exploration is not None and done.exploration.complete and done.exploration.never_fired:
+            print(f"! never fired: {', '.join(done.exploration.never_fired)}; nothing was checked about it")
+        _show_counterexample(saved)
+        if session.interrupted or done.interrupted:
+            break
+    outcomes = [report.outcome for report in reports]
+    if len(reports) < len(targets) or session.interrupted:
+        outcomes.append(Outcome.UNKNOWN)
+    whole = combine(outcomes)
+    session.attempt(lambda: _write_reports(session, options.json, reports, whole, not options.spec or len(targets) > 1))
+    if len(targets) > 1:
+        missing = [loaded.target for loaded, _ in targets[len(reports) :]]
+        print("\n" + _closing_line(reports, missing, time.monotonic() - started))
+    return whole
 
 
-def explore(options: argparse.Namespace) -> Outcome:
+def explore(options: argparse.Namespace, session: Session) -> Outcome:
     """Exhaustive search."""
-    from .proofs.checking import marked
     from .proofs.explore import Limits
     from .proofs.explore import explore as search
 
-    loaded, sizes = _load(options.spec, options)
     limits = Limits(options.states, options.memory * (1 << 20) if options.memory else None, options.seconds)
-    with _progress(options.spec) as update:
+
+    def engine(loaded: Loaded, sizes: Sizes, progress: Callable[[Any], None]) -> Answer:
         found = search(
-            loaded.program,
-            sizes,
-            spec=options.spec,
-            limits=limits,
-            progress=lambda record: update("explore", record),
-            stop_at_first=not options.all,
+            loaded.program, sizes, spec=options.spec, limits=limits, progress=progress, stop_at_first=not options.all
         )
-    verdicts = marked(found.verdicts, loaded)
-    _show_verdicts(loaded, sizes, verdicts)
-    _show_search(found)
-    return _finish(options, loaded, sizes, verdicts)
+        return Answer(found.verdicts, lambda: _show_search(loaded, found))
+
+    return _with_engine(options, session, engine)
 
 
-def simulate(options: argparse.Namespace) -> Outcome:
+def simulate(options: argparse.Namespace, session: Session) -> Outcome:
     """Random walks."""
-    from .proofs.checking import marked
     from .proofs.explore import Limits
     from .proofs.explore import simulate as walk
 
-    loaded, sizes = _load(options.spec, options)
-    with _progress(options.spec) as update:
+    def engine(loaded: Loaded, sizes: Sizes, progress: Callable[[Any], None]) -> Answer:
         found = walk(
             loaded.program,
             sizes,
@@ -120,60 +161,60 @@ def simulate(options: argparse.Namespace) -> Outcome:
             depth=options.depth,
             seed=options.seed,
             limits=Limits(seconds=options.seconds),
-            progress=lambda record: update("simulate", record),
+            progress=progress,
         )
-    verdicts = marked(found.verdicts, loaded)
-    _show_verdicts(loaded, sizes, verdicts)
-    print(f"{found.walks:,} walks, {found.steps:,} steps, {found.states:,} distinct states, {found.seconds:.1f} s")
-    _show_counts(found)
-    return _finish(options, loaded, sizes, verdicts)
+        return Answer(found.verdicts, lambda: _show_walks(loaded, found, options.seed))
+
+    return _with_engine(options, session, engine)
 
 
-def prove(options: argparse.Namespace) -> Outcome:
+def prove(options: argparse.Namespace, session: Session) -> Outcome:
     """Induction, or bounded model checking with --depth, or only the obligations' files with --smt."""
     from .proofs import symbolic
-    from .proofs.checking import marked
+
+    if options.smt:
+        loaded, sizes = _load(options.spec, options)
+        files = symbolic.export(loaded.program, sizes, options.smt, k=options.k)
+        print(f"{len(files)} obligations written to {options.smt}; each file says what a solver should answer")
+        return Outcome.HOLDS
+
+    def induction(loaded: Loaded, sizes: Sizes, progress: Callable[[Any], None]) -> Answer:
+        only = _properties(options.only, loaded)
+        limit = options.seconds
+        proof = symbolic.prove(
+            loaded.program, sizes, spec=options.spec, k=options.k, jobs=options.jobs, timeout_seconds=limit,
+            progress=progress, only=only,
+        )
+        return Answer(proof.verdicts, lambda: _show_obligations(proof.obligations, options.obligations))
+
+    def unrolling(loaded: Loaded, sizes: Sizes, progress: Callable[[Any], None]) -> Answer:
+        return Answer(
+            symbolic.bounded(
+                loaded.program, sizes, spec=options.spec, depth=options.depth, timeout_seconds=options.seconds,
+                jobs=options.jobs, progress=progress,
+            ).verdicts
+        )
+
+    if options.depth and (options.only or options.k > 1 or options.obligations):
+        raise InputError("--depth does not go with --only, --k or --obligations", "those are for induction")
+    return _with_engine(options, session, unrolling if options.depth else induction)
+
+
+def _with_engine(options: argparse.Namespace, session: Session, engine: Engine) -> Outcome:
+    """Run one engine on one specification, write what it found, show it."""
+    from .proofs.checking import marked, worst
 
     loaded, sizes = _load(options.spec, options)
-    if options.smt:
-        files = symbolic.export(loaded.program, sizes, options.smt)
-        print(f"{len(files)} obligations written to {options.smt}; each is expected to be unsat")
-        return Outcome.HOLDS
-    obligations: Sequence[Any] = ()
+    _check_places(options)
     with _progress(options.spec) as update:
-        if options.depth:
-            bounded = symbolic.bounded(
-                loaded.program,
-                sizes,
-                spec=options.spec,
-                depth=options.depth,
-                timeout_seconds=options.seconds,
-                progress=lambda record: update("bounded", record),
-            )
-            verdicts = marked(bounded.verdicts, loaded)
-        else:
-            proof = symbolic.prove(
-                loaded.program,
-                sizes,
-                spec=options.spec,
-                k=options.k,
-                jobs=options.jobs,
-                timeout_seconds=options.seconds,
-                progress=lambda record: update("prove", record),
-                only=_properties(options.only, loaded),
-            )
-            verdicts, obligations = marked(proof.verdicts, loaded), proof.obligations
-    _show_verdicts(loaded, sizes, verdicts)
-    if obligations:
-        slowest = max(obligations, key=lambda item: item.seconds)
-        print(
-            f"{len(obligations)} obligations; the slowest took {slowest.seconds:.1f} s: "
-            f"{slowest.action} / {slowest.property} / {slowest.clause}"
-        )
-    if options.obligations:
-        for item in obligations:
-            print(f"{item.outcome.value:8}  {item.seconds:7.2f} s  {item.action} / {item.property} / {item.clause}")
-    return _finish(options, loaded, sizes, verdicts)
+        answer = engine(loaded, sizes, lambda record: update(options.command, record))
+    found = Report(loaded, sizes, marked(answer.verdicts, loaded))
+    saved = _save_counterexample(session, worst(found.verdicts), options.output, loaded)
+    session.attempt(lambda: _write_reports(session, options.json, [found], found.outcome))
+    _show_verdicts(found)
+    answer.statistics()
+    _show_counterexample(saved)
+    return found.outcome
 
 
 def _properties(only: str | None, loaded: Loaded) -> list[str] | None:
@@ -183,28 +224,36 @@ def _properties(only: str | None, loaded: Loaded) -> list[str] | None:
     chosen = [name.strip() for name in only.split(",")]
     for name in chosen:
         if name not in known:
-            raise InputError(f"{loaded.target} has no property {name!r}", f"its properties are: {', '.join(sorted(known))}")
+            raise InputError(f"{loaded.target} has no property {name!r}", f"it has: {', '.join(sorted(known))}")
     return chosen
 
 
-def _finish(
-    options: argparse.Namespace, loaded: Loaded, sizes: dict[str, int], verdicts: Sequence[Verdict]
-) -> Outcome:
-    found = [verdict for verdict in verdicts if verdict.trace is not None and verdict.outcome is Outcome.VIOLATED]
-    _show_counterexample(min(found, key=lambda item: len(item.trace.steps) if item.trace else 0, default=None), options.output)
-    _write_json(options.json, [(loaded, sizes, verdicts)])
-    return combine(verdict.outcome for verdict in verdicts)
+def _show_obligations(obligations: Sequence[Obligation], each: bool) -> None:
+    if obligations:
+        slowest = max(obligations, key=lambda item: item.seconds)
+        where = f"{slowest.action} / {slowest.property} / {slowest.clause}"
+        print(f"{len(obligations)} obligations; the slowest took {slowest.seconds:.1f} s: {where}")
+    if each:
+        rows = tuple(
+            (
+                report.Cell(f"{report.SYMBOL[item.outcome]} {item.outcome.value}", report.STYLE[item.outcome]),
+                *map(report.Cell, (f"{item.seconds:.2f} s", item.action, item.property, item.clause)),
+            )
+            for item in obligations
+        )
+        columns = ("answer", "time", "step", "property", "clause")
+        report.show(report.Table("", columns, rows, frozenset({1})), report.console())
 
 
 # --- faults
 
 
-def faults(options: argparse.Namespace) -> Outcome:
+def faults(options: argparse.Namespace, session: Session) -> Outcome:
     """The catalogue."""
     if options.what == "run":
-        return _run_faults(options)
+        return _run_faults(options, session)
     if options.what == "show":
-        _show_fault(options.fault)
+        _show_fault(_fault(options.fault))
         return Outcome.HOLDS
     from .model.faults.catalogue import ALL
 
@@ -212,164 +261,243 @@ def faults(options: argparse.Namespace) -> Outcome:
         tuple(map(report.Cell, (fault.identifier, fault.spec, fault.function, ", ".join(fault.expected), fault.title)))
         for fault in ALL
     )
-    report.show(report.Table("", ("fault", "spec", "function", "expected", "what is wrong"), rows), report.console())
+    columns = ("fault", "spec", "function", "should break", "what is wrong")
+    report.show(report.Table("", columns, rows), report.console())
+    print(f"{len(ALL)} faults; as a diff: kmemspec faults show ID; in action: kmemspec check --fault ID")
     return Outcome.HOLDS
 
 
-def _fault(identifier: str) -> Any:
+def _fault(identifier: str) -> Fault:
     from .model.faults.catalogue import find
 
     return find(identifier)
 
 
-def _show_fault(identifier: str) -> None:
+def _show_fault(fault: Fault) -> None:
     import importlib
 
-    fault = _fault(identifier)
     module = importlib.import_module(f"{__package__}.{fault.module}")
-    print(f"{fault.identifier}: {fault.title}\nsource: {fault.source}\nexpected to break: {', '.join(fault.expected)}\n")
+    print(f"{fault.identifier}: {fault.title}")
+    print(f"  source        {fault.source}")
+    print(f"  should break  {', '.join(fault.expected)}")
+    print(f"  see it        kmemspec check {fault.spec} --fault {fault.identifier}\n")
     print(fault.diff(Path(str(module.__file__)).read_text(encoding="utf-8")), end="")
 
 
-def _run_faults(options: argparse.Namespace) -> Outcome:
+def _run_faults(options: argparse.Namespace, session: Session) -> Outcome:
     """The kill matrix. It holds when every fault is killed by some engine, which is what is asked of the checker."""
     from .model.faults.catalogue import ALL
-    from .proofs.mutation import ENGINES, _RUN, Attempt, attempts
+    from .proofs.mutation import ENGINES, RUNNERS, attempts
 
-    chosen = [_fault(identifier) for identifier in options.fault] or list(ALL)
-    engines = _engines(options.engine, tuple(_RUN), ENGINES)
+    chosen = list(dict.fromkeys(map(_fault, options.fault))) or list(ALL)
+    engines = _chosen(options.engine, tuple(RUNNERS), ENGINES)
+    check_place(options.json)
     found: list[Attempt] = []
-    with report.Progress() as progress:
-        started = lambda fault, engine: progress.update(f"{fault} / {engine}", done=len(found))  # noqa: E731
-        with contextlib.suppress(KeyboardInterrupt):
-            for attempt in attempts(chosen, engines, options.scope, options.seconds, started):
-                found.append(attempt)
-    rows = [
-        report.KillRow(
-            fault.identifier, {item.engine: _kill(item) for item in found if item.fault.identifier == fault.identifier}
-        )
-        for fault in chosen
-        if any(item.fault.identifier == fault.identifier for item in found)
-    ]
-    report.show(report.kill_table(rows, "kill matrix"), report.console())
-    if options.json:
-        matrix = [{"fault": row.fault, "engine": engine, **_plain(kill)} for row in rows for engine, kill in row.kills.items()]
-        _write_text(options.json, json.dumps({"schema": "kmemspec-kills/1", "kills": matrix}, indent=1) + "\n")
-    killed = {item.fault.identifier for item in found if item.outcome is Outcome.VIOLATED}
+    with report.Progress() as progress, contextlib.suppress(KeyboardInterrupt):
+
+        def started(fault: str, engine: str) -> None:
+            progress.update(f"{fault} / {engine}", done=len(found), of=len(chosen) * len(engines))
+
+        for attempt in attempts(chosen, engines, options.scope, options.seconds, started):
+            if session.interrupted:
+                break  # an attempt that was cut short says nothing
+            found.append(attempt)
+    rows = []
+    for fault in chosen:
+        kills = {item.engine: _kill(item) for item in found if item.fault == fault}
+        if kills:
+            rows.append(report.KillRow(fault.identifier, kills))
+    session.attempt(lambda: _write_kills(session, options.json, rows))
+    report.show(report.kill_table(rows), report.console())
     if len(found) < len(chosen) * len(engines):
+        print(f"? interrupted: {len(found)} of {len(chosen) * len(engines)} attempts were made")
         return Outcome.UNKNOWN
-    return Outcome.HOLDS if all(fault.identifier in killed for fault in chosen) else Outcome.UNKNOWN
+    killed = [row for row in rows if any(kill.outcome is Outcome.VIOLATED for kill in row.kills.values())]
+    outcome = Outcome.HOLDS if len(killed) == len(rows) else Outcome.UNKNOWN
+    print(f"{report.SYMBOL[outcome]} {len(killed)} of {len(rows)} faults killed by some engine")
+    return outcome
 
 
-def _kill(attempt: Any) -> report.Kill:
-    killer: Verdict | None = attempt.killer
+def _kill(attempt: Attempt) -> report.Kill:
+    killer = attempt.killer
     if killer is None or killer.trace is None or killer.trace.violation is None:
         return report.Kill(attempt.outcome, "", None, attempt.seconds, attempt.bound)
     violation = killer.trace.violation
-    clause = f"{violation.property} {violation.clause}"
-    return report.Kill(
-        attempt.outcome, clause, len(killer.trace.steps) - 1, attempt.seconds, attempt.bound, killer.trace.reachable
-    )
+    clause = f"{violation.property}: {violation.clause}"
+    steps = len(killer.trace.steps) - 1
+    return report.Kill(attempt.outcome, clause, steps, attempt.seconds, attempt.bound, killer.trace.reachable)
 
 
-def _plain(kill: report.Kill) -> dict[str, Any]:
-    return {**asdict(kill), "outcome": kill.outcome.value}
+def _write_kills(session: Session, file: str | None, rows: Sequence[report.KillRow]) -> None:
+    if file:
+        kills = [
+            {"fault": row.fault, "engine": engine, **asdict(kill), "outcome": kill.outcome.value}
+            for row in rows
+            for engine, kill in row.kills.items()
+        ]
+        session.write(file, json.dumps({"schema": "kmemspec-kills/1", "kills": kills}, indent=1) + "\n")
 
 
 # --- graph, replay, explain
 
 
-def graph(options: argparse.Namespace) -> Outcome:
+def graph(options: argparse.Namespace, session: Session) -> Outcome:
     """A picture of a trace file, or the state graph of a specification."""
     from .views import dot, render
 
+    check_place(options.output)
     if options.what.endswith(".json"):
         from .views.trace_file import load_trace
 
+        if options.scope:
+            raise InputError("--scope does not go with a trace, which has its own", "leave it out")
         trace = load_trace(options.what)
+        sorts = _sorts_of(trace)
         if options.output:
-            render.render(trace, options.output, trace_file=options.what)
-            print(f"{options.output} written")
+            render.render(trace, options.output, dimension_sorts=sorts, trace_file=options.what)
+            print(f"{options.output} written: {_trace_title(trace)}")
         else:
-            print(dot.dot(trace), end="")
+            print(dot.dot(trace, dot.Options(dimension_sorts=sorts)), end="")
         return Outcome.HOLDS
     from .views import state_graph
 
+    suffix = Path(options.output).suffix.lower() if options.output else ".dot"
+    if suffix not in (".dot", ".gv", ".svg", ".png", ".pdf"):
+        raise InputError(f"{options.output}: a state graph has no such form", "use .dot, .svg, .png or .pdf")
     loaded, sizes = _load(options.what, options)
     found = state_graph.state_graph(loaded.spec, loaded.program, sizes)
-    title = f"{loaded.target}: {_scope_text(sizes)}; {len(found.states)} states, {len(found.edges)} steps"
+    title = f"{loaded.target}: {_scope_text(loaded, sizes)}; {len(found.states)} states, {len(found.edges)} steps"
     source = state_graph.dot(found, loaded.program, sizes, title)
     if not options.output:
         print(source, end="")
         return Outcome.HOLDS
-    suffix = Path(options.output).suffix
-    if suffix not in (".dot", ".gv", ".svg", ".png", ".pdf"):
-        raise InputError(f"{options.output}: a state graph has no such form", "use .dot, .svg, .png or .pdf")
-    content = source.encode() if suffix in (".dot", ".gv") else render.run_dot(source, suffix[1:])
-    _write_bytes(options.output, content)
+    write_bytes(options.output, source.encode() if suffix in (".dot", ".gv") else render.run_dot(source, suffix[1:]))
     print(f"{options.output} written: {title}")
     return Outcome.HOLDS
 
 
-def replay(options: argparse.Namespace) -> Outcome:
+def _trace_title(trace: Trace) -> str:
+    from .views import table
+
+    return table.title(trace)
+
+
+def _sorts(loaded: Loaded) -> dict[str, Sequence[str]]:
+    """What the indices of each array are, which tells the views where a violation's elements are."""
+    return {leaf.path: leaf.dimension_sorts for leaf in loaded.program.schema.leaves}
+
+
+def _sorts_of(trace: Trace) -> dict[str, Sequence[str]] | None:
+    """Those of a built-in specification: a picture is no reason to run a file that a trace names."""
+    return _sorts(load(trace.spec)) if trace.spec in BUILT_IN else None
+
+
+def replay(options: argparse.Namespace, session: Session) -> Outcome:
     """Run a trace again; the status is that of the verdict it ends with."""
     from .model.lang.replay import replay as run_again
+    from .model.lang.spec import check_layout
     from .views import table
     from .views.trace_file import load_trace
 
     trace = load_trace(options.trace)
     loaded = load(trace.spec, _fault(trace.fault) if trace.fault else None)
     sizes = loaded.spec.resolve({name: value for name, value in trace.scope.items() if name not in loaded.spec.derived})
-    found = run_again(loaded.spec, loaded.program, sizes, trace)
-    _print_trace(trace, table.Options(file=options.trace))
+    check_layout(loaded.program.schema, sizes)
+    try:
+        found = run_again(loaded.spec, loaded.program, sizes, trace)
+    except InputError as error:
+        raise InputError(f"{options.trace}: {error.message}", error.remedy) from None
     if not found.reproduced:
         wanted = f"{trace.violation.property}: {trace.violation.clause}" if trace.violation else "no violation"
-        seen = "; ".join(f"{item.property}: {item.clause}" for item in found.violations) or "nothing is violated"
-        raise InputError(f"{options.trace} ends otherwise than it says: {seen}, not {wanted}", "the specification has changed")
-    print(f"replayed {found.steps} steps in CPython: the same verdict")
+        seen = "; ".join(f"{item.property}: {item.clause}" for item in found.violations) or "no violation"
+        raise InputError(
+            f"{options.trace} says that it ends with {wanted}, and it ends with {seen}",
+            "the specification has changed since, or the file was edited",
+        )
+    _print_trace(trace, table.Options(file=options.trace, dimension_sorts=_sorts(loaded)))
+    steps = f"{found.steps} step{'' if found.steps == 1 else 's'}"
+    print(f"replayed: {steps} in CPython, every state and the verdict are the same")
     return Outcome.VIOLATED if trace.violation is not None else Outcome.HOLDS
 
 
-def explain(options: argparse.Namespace) -> Outcome:
+def explain(options: argparse.Namespace, session: Session) -> Outcome:
     """A property in words and in text, where it comes from, and the faults that it is expected to catch."""
-    import inspect
-
     from .model.faults.catalogue import ALL
 
     wanted = options.identifier.lower()
-    found = False
-    for target in BUILT_IN:
+    known: dict[str, str] = {}
+    found = 0
+    for target in [options.spec] if options.spec else BUILT_IN:
         loaded = load(target)
-        for item in loaded.spec.properties:
-            if item.identifier.lower() != wanted:
-                continue
-            found = True
-            ir = next(ir for ir in loaded.program.properties if ir.name == item.name)
-            print(f"{item.identifier} {item.name} ({item.kind} of {target})\n  {inspect.getdoc(item.function)}")
-            print(f"  kernel: {item.origin or '-'}")
-            print("  clauses: " + "; ".join(clause.name for clause in ir.clauses))
-            catches = [fault.identifier for fault in ALL if fault.spec == target and item.identifier in fault.expected]
-            print(f"  faults it is expected to catch: {', '.join(catches) or '-'}")
-            print(f"  checked by: explore, hypothesis, prove (kmemspec check {target})\n")
-            print("    " + inspect.getsource(item.function).replace("\n", "\n    ").rstrip() + "\n")
-        refinement = loaded.spec.refinement
-        if refinement is not None and refinement.identifier.lower() == wanted:
-            found = True
-            print(f"{refinement.identifier}: {target} refines {refinement.abstract.name} ({refinement.origin})")
-            print("    " + inspect.getsource(refinement.mapping).replace("\n", "\n    ").rstrip())
+        for name, text in _explanations(loaded):
+            known[name[0]] = name[1]
+            if wanted in map(str.lower, name):
+                print(("\n" if found else "") + text)
+                found += 1
+    if wanted in WORDS:
+        print(_wrapped(f"{wanted}: ", WORDS[wanted], 2))
+        print(_wrapped("  faults     ", _catching(None, wanted)))
+        found += 1
     if found:
         return Outcome.HOLDS
-    if any(fault.identifier.lower() == wanted for fault in ALL):
-        _show_fault(options.identifier)
+    identifiers = [fault.identifier for fault in ALL]
+    if wanted in map(str.lower, identifiers):
+        _show_fault(_fault(options.identifier))
         return Outcome.HOLDS
-    known = sorted({item.identifier for target in BUILT_IN for item in load(target).spec.properties})
-    raise InputError(f"there is no property or fault {options.identifier!r}", f"properties are: {', '.join(known)}")
+    near = difflib.get_close_matches(options.identifier, [*known.values(), *WORDS, *identifiers], 4)
+    remedy = f"did you mean {', '.join(near)}" if near else f"there are: {', '.join([*known, *WORDS])}"
+    raise InputError(f"there is no property or fault {options.identifier!r}", remedy)
+
+
+def _explanations(loaded: Loaded) -> Iterator[tuple[tuple[str, str], str]]:
+    """Each property of a specification: its identifier and name, and its explanation."""
+    import inspect
+
+    kinds = {"invariant": "in every reachable state", "step": "for every step from a reachable state"}
+    for item in loaded.spec.properties:
+        ir = next(ir for ir in loaded.program.properties if ir.name == item.name)
+        lines = [
+            f"{item.identifier} {item.name} ({item.kind} of {loaded.target})",
+            textwrap.indent(inspect.getdoc(item.function) or "", "  "),
+            f"  must hold  {kinds.get(item.kind, item.kind)}; ask every engine: kmemspec check {loaded.target}",
+            f"  origin     {item.origin or '-'}",
+            _wrapped("  clauses    ", "; ".join(clause.name for clause in ir.clauses)),
+            _wrapped("  faults     ", _catching(loaded.target, item.identifier)),
+            "",
+            textwrap.indent(inspect.getsource(item.function).rstrip(), "    "),
+        ]
+        yield (item.identifier, item.name), "\n".join(lines)
+    refinement = loaded.spec.refinement
+    if refinement is not None:
+        abstract = refinement.abstract.name
+        lines = [
+            f"{refinement.identifier} refines {abstract} (refinement, of {loaded.target})",
+            f"  Every step of {loaded.target} is a step of {abstract}, as the mapping shows the states.",
+            f"  origin     {refinement.origin or '-'}",
+            _wrapped("  faults     ", _catching(loaded.target, refinement.identifier)),
+        ]
+        for function in (refinement.mapping, *refinement.steps.values()):
+            lines += ["", textwrap.indent(inspect.getsource(function).rstrip(), "    ")]
+        yield (refinement.identifier, f"refines {abstract}"), "\n".join(lines)
+
+
+def _wrapped(label: str, text: str, margin: int | None = None) -> str:
+    """A labelled text in lines of 110 columns."""
+    indent = " " * (len(label) if margin is None else margin)
+    return "\n".join(textwrap.wrap(label + text, 110, subsequent_indent=indent, break_on_hyphens=False))
+
+
+def _catching(spec: str | None, identifier: str) -> str:
+    from .model.faults.catalogue import ALL
+
+    found = [fault.identifier for fault in ALL if spec in (None, fault.spec) and identifier in fault.expected]
+    return f"it should catch {', '.join(found)}" if found else "none in the catalogue is expected to break it"
 
 
 # --- validate
 
 
-def validate(options: argparse.Namespace) -> Outcome:
+def validate(options: argparse.Namespace, session: Session) -> Outcome:
     """Another implementation against a contract."""
     from .specs.contracts import ValidateOptions
     from .specs.contracts import validate as run_validation
@@ -383,21 +511,45 @@ def validate(options: argparse.Namespace) -> Outcome:
         pages=options.pages,
         orders=options.orders,
     )
-    found = run_validation(options.contract, options.target, settings)
-    print(validation_text(found), end="")
+    check_place(options.json)
     if options.report:
+        make_directory(options.report)
+    with report.Progress() as progress:
+        progress.update(f"{options.contract} against {options.target}")
+        found = run_validation(options.contract, options.target, settings)
+    written: list[str] = []
+
+    def write_reproducers() -> None:
         for number, finding in enumerate(found.findings, 1):
-            path = Path(options.report) / f"{number}-{finding.reproducer_name}"
-            _make_directory(options.report)
-            _write_text(str(path), finding.reproducer)
-            print(f"reproducer: {path}")
+            path = str(Path(options.report) / f"{number}-{finding.reproducer_name}")
+            write_bytes(path, finding.reproducer.encode("utf-8", "backslashreplace"))
+            written.append(path)
+
+    if options.report:
+        session.attempt(write_reproducers)
     if options.json:
         record = {"schema": "kmemspec-validation/1", **asdict(found), "outcome": found.outcome.value}
-        _write_text(options.json, json.dumps(record, indent=1) + "\n")
+        session.attempt(lambda: session.write(options.json, json.dumps(record, indent=1) + "\n"))
+    print(validation_text(found), end="")
+    for path in written:
+        print(f"reproducer: {path}")
     return found.outcome
 
 
 # --- what the commands share
+
+
+@dataclass(frozen=True)
+class Report:
+    """The verdicts about one specification at one scope."""
+
+    loaded: Loaded
+    sizes: Sizes
+    verdicts: Sequence[Verdict]
+
+    @property
+    def outcome(self) -> Outcome:
+        return combine(verdict.outcome for verdict in self.verdicts)
 
 
 def _load(target: str, options: argparse.Namespace) -> tuple[Loaded, dict[str, int]]:
@@ -405,89 +557,165 @@ def _load(target: str, options: argparse.Namespace) -> tuple[Loaded, dict[str, i
 
     identifier = getattr(options, "fault", None)
     fault = _fault(identifier) if identifier else None
+    if fault is not None and target in BUILT_IN and fault.spec != target:
+        raise InputError(f"fault {fault.identifier} is not in {target}", f"it is in {fault.spec}")
     loaded = load(target, fault)
-    sizes = loaded.spec.scope(options.scope or (fault.scope if fault else None))
+    scope = options.scope if options.scope is not None else (fault.scope if fault else None)
+    if scope is not None and not scope.strip():
+        raise InputError("the scope is empty", "leave --scope out, or write pages=8,orders=3")
+    sizes = loaded.spec.scope(scope)
     check_layout(loaded.program.schema, sizes)
     return loaded, sizes
 
 
-def _engines(text: str | None, known: Sequence[str], default: Sequence[str] | None = None) -> tuple[str, ...]:
+def _check_places(options: argparse.Namespace) -> None:
+    check_place(options.json)
+    check_place(f"{options.output}.json" if options.output is not None else None)
+
+
+def _chosen(text: str | None, known: Sequence[str], default: Sequence[str] | None = None) -> tuple[str, ...]:
+    """The engines that --engine lists, in our order."""
     if text is None:
         return tuple(default or known)
-    chosen = tuple(name.strip() for name in text.split(","))
-    for name in chosen:
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
         if name not in known:
             raise InputError(f"there is no engine {name!r}", f"the engines are: {', '.join(known)}")
-    return chosen
+    return tuple(name for name in known if name in names)
 
 
 @contextlib.contextmanager
-def _progress(target: str) -> Iterator[Callable[[str, Any], None]]:
+def _progress(target: str) -> Iterator[Update]:
     """A line on a terminal that shows an engine's numbers, whatever they are."""
     with report.Progress() as line:
+        line.update(f"{target} / loading")
 
         def update(engine: str, record: Any) -> None:
-            numbers = {name: value for name, value in asdict(record).items() if isinstance(value, int)}
+            numbers = {name: value for name, value in asdict(record).items() if type(value) is int}
             line.update(f"{target} / {engine}", **numbers)
 
         yield update
 
 
-def _scope_text(sizes: dict[str, int]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in sizes.items())
+def _scope_text(loaded: Loaded, sizes: Sizes) -> str:
+    """The parameters alone: what is derived from them cannot be chosen."""
+    return ", ".join(f"{name}={value}" for name, value in sizes.items() if name not in loaded.spec.derived)
 
 
-def _show_verdicts(loaded: Loaded, sizes: dict[str, int], verdicts: Sequence[Verdict]) -> None:
-    title = f"{loaded.target}: {_scope_text(sizes)}"
+def _show_verdicts(found: Report) -> None:
+    loaded = found.loaded
+    title = f"{loaded.target}: {_scope_text(loaded, found.sizes)}"
     if loaded.fault is not None:
         title += f", with fault {loaded.fault.identifier}"
-    names: dict[str, str] = {}
-    for item in loaded.program.properties:
-        refined = loaded.spec.refinement
-        is_refinement = refined is not None and item.identifier == refined.identifier
-        names[item.identifier] = f"refines {refined.abstract.name}" if is_refinement and refined else item.name
-    report.show(report.verdict_table(verdicts, title, names), report.console())
+    names = {item.identifier: item.name for item in loaded.spec.properties}
+    if loaded.spec.refinement is not None:
+        names[loaded.spec.refinement.identifier] = f"refines {loaded.spec.refinement.abstract.name}"
+    # Once something is violated, rows that only say "not decided, for the search ended there" would hide it.
+    hidden = {verdict.property for verdict in found.verdicts} if found.outcome is Outcome.VIOLATED else set()
+    hidden -= {verdict.property for verdict in found.verdicts if verdict.outcome is not Outcome.UNKNOWN}
+    report.show(report.verdict_table(found.verdicts, title, names, hidden), report.console())
 
 
-def _show_search(found: Any) -> None:
-    whole = "" if found.complete else ", not complete"
+def _closing_line(reports: Sequence[Report], missing: Sequence[str], seconds: float) -> str:
+    """All specifications in one line."""
+    outcome = combine([*(found.outcome for found in reports), *([Outcome.UNKNOWN] if missing else [])])
+    parts = []
+    for one, words in ((Outcome.VIOLATED, "violated"), (Outcome.UNKNOWN, "undecided"), (Outcome.HOLDS, "all hold")):
+        names = [found.loaded.target for found in reports if found.outcome is one]
+        if names:
+            parts.append(f"{words}: {', '.join(names)}")
+    if missing:
+        parts.append(f"not checked: {', '.join(missing)}")
+    count = sum(len(found.verdicts) for found in reports)
+    return f"{report.SYMBOL[outcome]} {'; '.join(parts)} ({count} verdicts, {seconds:.1f} s)"
+
+
+def _show_search(loaded: Loaded, found: Exploration) -> None:
     print(
-        f"{found.states:,} distinct states, {found.transitions:,} transitions, depth {found.depth}{whole}; "
-        f"{found.bits_per_state} bits a state, {found.memory_bytes / (1 << 20):.1f} MiB, "
-        f"{found.cpu_seconds:.2f} s in native code, {found.compile_seconds:.2f} s compiling or loading it"
+        f"{found.bits_per_state} bits a state, {found.memory_bytes / (1 << 20):.1f} MiB; native code made or loaded in "
+        f"{found.compile_seconds:.1f} s, searched in {found.cpu_seconds:.2f} s"
     )
-    _show_counts(found)
+    if found.complete:
+        _show_counts(loaded, found.actions, found.branches)
+    elif found.stopped == "stopped at the first violation":
+        print("with --all the search goes on, to a shortest trace for each property")
 
 
-def _show_counts(found: Any) -> None:
-    rows = [report.ActionCount(item.name, item.enabled, item.fired, item.new) for item in found.actions]
+def _show_walks(loaded: Loaded, found: Simulation, seed: int) -> None:
+    rate = found.steps / found.seconds if found.seconds else 0
+    walks = f"{found.walks:,} walk{'' if found.walks == 1 else 's'}"
+    print(f"{walks}, {found.steps:,} steps in {found.seconds:.1f} s ({rate:,.0f} a second), seed {seed}")
+    if all(verdict.outcome is not Outcome.VIOLATED for verdict in found.verdicts):
+        _show_counts(loaded, found.actions, found.branches)
+
+
+def _show_counts(loaded: Loaded, actions: Sequence[ActionCount], branches: Sequence[BranchCoverage]) -> None:
+    print()
+    rows = [report.ActionCount(item.name, item.enabled, item.fired, item.new) for item in actions]
     report.show(report.action_table(rows), report.console())
-    sides = [
-        (f"{branch.function} line {branch.line} {side}", reached)
-        for branch in found.branches
-        for side, reached in (("true", branch.then_reached), ("false", branch.otherwise_reached))
-    ]
-    missing = tuple(text for text, reached in sides if not reached)
-    print(report.coverage_text(report.BranchCoverage(len(sides) - len(missing), len(sides), missing)), end="")
+    print(report.coverage_text(_coverage(loaded, branches)), end="")
 
 
-def _show_counterexample(verdict: Verdict | None, output: str | None) -> None:
-    """Print the trace and write it as a file and as a picture."""
+def _coverage(loaded: Loaded, branches: Iterable[BranchCoverage]) -> report.BranchCoverage:
+    """Coverage in terms of the source: a function that was compiled for several argument types counts once."""
+    program = loaded.program
+    files = {name: program.positions[branch.where].file for name, function in program.functions.items()
+             for branch in function.branches()}
+    seen: dict[tuple[str, bool], bool] = {}
+    order: dict[tuple[str, int], int] = {}
+    for branch in branches:
+        order[branch.function, branch.line] = number = order.get((branch.function, branch.line), 0) + 1
+        name = branch.function.partition("(")[0]
+        which = f" (branch {number} of the line)" if number > 1 else ""
+        place = f"{files.get(branch.function, '')}:{branch.line}, {name}{which}"
+        for side, reached in ((True, branch.then_reached), (False, branch.otherwise_reached)):
+            seen[place, side] = seen.get((place, side), False) or reached
+    unseen = [(place, "true" if side else "false") for (place, side), reached in seen.items() if not reached]
+    missing = tuple(f"{place}: never {side}" for place, side in unseen)
+    return report.BranchCoverage(len(seen) - len(missing), len(seen), missing)
+
+
+# --- counterexamples and reports
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A counterexample and what was written of it."""
+
+    trace: Trace
+    loaded: Loaded
+    file: str | None
+    picture: str | None
+
+
+def _save_counterexample(session: Session, verdict: Verdict | None, output: str | None, loaded: Loaded) -> Saved | None:
+    """Write the trace as a file and as a picture; if that fails, it is said, and the violation shown all the same."""
     if verdict is None or verdict.trace is None:
-        return
-    from .views import render, table
+        return None
+    from .views import render
     from .views.trace_file import save_trace
 
     trace = verdict.trace
     name = output or "-".join(filter(None, (Path(trace.spec).stem, trace.fault, "trace")))
-    save_trace(trace, f"{name}.json")
-    render.render(trace, f"{name}.svg", trace_file=f"{name}.json")
+    file, picture = f"{name}.json", f"{name}.svg"
+    if not session.attempt(lambda: save_trace(trace, file)):
+        return Saved(trace, loaded, None, None)
+    drawn = session.attempt(lambda: render.render(trace, picture, dimension_sorts=_sorts(loaded), trace_file=file))
+    return Saved(trace, loaded, file, picture if drawn else None)
+
+
+def _show_counterexample(saved: Saved | None) -> None:
+    if saved is None:
+        return
+    from .views import table
+
     print()
-    _print_trace(trace, table.Options(file=f"{name}.json"))
-    print(f"picture: {name}.svg")
+    _print_trace(saved.trace, table.Options(file=saved.file, dimension_sorts=_sorts(saved.loaded)))
+    if saved.picture is not None:
+        print(f"picture:   {saved.picture}")
 
 
-def _print_trace(trace: Trace, options: Any) -> None:
+def _print_trace(trace: Trace, options: table.Options) -> None:
     from .views import table
 
     target = report.console()
@@ -497,39 +725,26 @@ def _print_trace(trace: Trace, options: Any) -> None:
         print(table.text(trace, options), end="")
 
 
-def _write_json(file: str | None, reports: Sequence[tuple[Loaded, dict[str, int], Sequence[Verdict]]]) -> None:
-    """One report, or a list of them when several specifications were checked."""
+def _write_reports(
+    session: Session, file: str | None, reports: Sequence[Report], whole: Outcome, several: bool = False
+) -> None:
+    """One report; or, when several specifications were asked about, an object with all of them."""
     if file is None:
         return
     texts = [
-        report.json_report(loaded.target, sizes, verdicts, loaded.fault.identifier if loaded.fault else None)
-        for loaded, sizes, verdicts in reports
+        report.json_report(
+            item.loaded.target, item.sizes, item.verdicts, item.loaded.fault.identifier if item.loaded.fault else None
+        )
+        for item in reports
     ]
-    _write_text(file, texts[0] if len(texts) == 1 else "[" + ",\n".join(text.rstrip() for text in texts) + "]\n")
-
-
-def _write_text(file: str, text: str) -> None:
-    if file == "-":
-        sys.stdout.write(text)
+    if several:
+        head = f'{{\n"schema": "kmemspec-reports/1",\n"verdict": "{whole.value}",\n"reports": [\n'
+        session.write(file, head + ",\n".join(text.rstrip() for text in texts) + "\n]\n}\n")
     else:
-        _write_bytes(file, text.encode("utf-8", "backslashreplace"))
+        session.write(file, texts[0])
 
 
-def _write_bytes(file: str, content: bytes) -> None:
-    try:
-        Path(file).write_bytes(content)
-    except OSError as error:
-        raise InputError(f"{file} cannot be written: {error.strerror}", "choose another place") from None
-
-
-def _make_directory(directory: str) -> None:
-    try:
-        Path(directory).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{directory} cannot be made: {error.strerror}", "choose another place") from None
-
-
-COMMANDS: dict[str, Callable[[argparse.Namespace], Outcome]] = {
+COMMANDS: dict[str, Callable[[argparse.Namespace, Session], Outcome]] = {
     "check": check,
     "explore": explore,
     "simulate": simulate,

@@ -40,7 +40,7 @@ class Effort:
 
 @dataclass(frozen=True)
 class Check:
-    """What the engines answered about one specification at one scope."""
+    """What the engines answered about one specification at one scope; `interrupted`: some were not asked."""
 
     loaded: Loaded
     sizes: Sizes
@@ -48,15 +48,22 @@ class Check:
     exploration: Exploration | None = None
     testing: StatefulRun | None = None
     proof: Proof | None = None
+    interrupted: bool = False
 
     @property
     def outcome(self) -> Outcome:
-        return combine(verdict.outcome for verdict in self.verdicts)
+        missing = [Outcome.UNKNOWN] if self.interrupted else []
+        return combine([*(verdict.outcome for verdict in self.verdicts), *missing])
 
     def counterexample(self) -> Verdict | None:
-        """The violation to show: a reachable one before a perhaps unreachable one, a shortest one before others."""
-        found = [verdict for verdict in self.verdicts if verdict.trace is not None and verdict.outcome is Outcome.VIOLATED]
-        return min(found, key=_order, default=None)
+        """The violation to show."""
+        return worst(self.verdicts)
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict | None:
+    """The violation to show first: a reachable one before a perhaps unreachable one, a shortest one before others."""
+    found = [verdict for verdict in verdicts if verdict.trace is not None and verdict.outcome is Outcome.VIOLATED]
+    return min(found, key=_order, default=None)
 
 
 def _order(verdict: Verdict) -> tuple[bool, bool, int]:
@@ -75,10 +82,14 @@ def check(
     effort = effort or Effort()
     done = Check(loaded, sizes, ())
     for engine in engines:
-        step = _RUN[engine](done, effort, (lambda record, engine=engine: progress(engine, record)) if progress else None)
+        report = (lambda record, engine=engine: progress(engine, record)) if progress else None
+        try:
+            step = _RUN[engine](done, effort, report)
+        except KeyboardInterrupt:  # before the engine had begun: what the others answered stands
+            return replace(done, interrupted=True)
         done = replace(step, verdicts=tuple(marked(step.verdicts, loaded)))
         if any(verdict.reason.startswith("interrupted") for verdict in done.verdicts):
-            break
+            return replace(done, interrupted=True)
     return done
 
 
@@ -86,7 +97,7 @@ def marked(verdicts: Iterable[Verdict], loaded: Loaded) -> list[Verdict]:
     """The verdicts with the specification's name and its fault written into their traces."""
     fault = loaded.fault.identifier if loaded.fault else None
     return [
-        verdict if verdict.trace is None else replace(verdict, trace=replace(verdict.trace, spec=loaded.target, fault=fault))
+        replace(verdict, trace=replace(verdict.trace, spec=loaded.target, fault=fault)) if verdict.trace else verdict
         for verdict in verdicts
     ]
 

@@ -55,7 +55,7 @@ def attempts(
 def attempt(loaded: Loaded, fault: Fault, sizes: Sizes, engine: str, timeout_seconds: float) -> Attempt:
     """One engine on one faulty specification."""
     begun = time.monotonic()
-    verdicts = marked(_RUN[engine](loaded, fault, sizes, timeout_seconds), loaded)
+    verdicts = marked(RUNNERS[engine](loaded, fault, sizes, timeout_seconds), loaded)
     outcome = combine(verdict.outcome for verdict in verdicts)
     broken = [verdict for verdict in verdicts if verdict.outcome is Outcome.VIOLATED]
     killer = min(broken, key=lambda verdict: len(verdict.trace.steps) if verdict.trace else 0, default=None)
@@ -99,9 +99,10 @@ def _bounded(loaded: Loaded, fault: Fault, sizes: Sizes, timeout_seconds: float)
     return bounded(loaded.program, sizes, spec=loaded.target, depth=6, timeout_seconds=timeout_seconds).verdicts
 
 
-_RUN: dict[str, Callable[[Loaded, Fault, Sizes, float], Sequence[Verdict]]] = {
+RUNNERS: dict[str, Callable[[Loaded, Fault, Sizes, float], Sequence[Verdict]]] = {
     "explore": _explore,
     "hypothesis": _hypothesis,
     "prove": _prove,
     "bounded": _bounded,
 }
+"""How each engine is asked about a faulty specification."""

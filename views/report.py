@@ -6,9 +6,10 @@ and to a terminal (`styled`, through rich, which honours NO_COLOR); a symbol car
 
 from __future__ import annotations
 
+import re
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
@@ -105,13 +106,17 @@ def show(table: Table, target: Console) -> None:
 # --- verdicts ----------------------------------------------------------------------------------------------------
 
 
-def verdict_table(verdicts: Sequence[Verdict], title: str = "", names: Mapping[str, str] | None = None) -> Table:
+def verdict_table(
+    verdicts: Sequence[Verdict], title: str = "", names: Mapping[str, str] | None = None, hidden: Collection[str] = ()
+) -> Table:
     """A row for each property and a column for each engine; then what each engine's answers hold for, and the
-    violations. `names` adds a property's name to its identifier."""
+    violations. `names` adds a property's name to its identifier; properties in `hidden` get no row of their own."""
     engines = list(dict.fromkeys(verdict.engine for verdict in verdicts))
     properties = list(dict.fromkeys(verdict.property for verdict in verdicts))
     rows = []
     for identifier in properties:
+        if identifier in hidden:
+            continue
         name = (names or {}).get(identifier, "")
         label = printable(identifier, 40) + (f" {printable(name, 50)}" if name else "")
         rows.append((Cell(label), *(_answer(verdicts, engine, identifier) for engine in engines)))
@@ -136,10 +141,11 @@ def _bounds(verdicts: Sequence[Verdict], engines: Sequence[str]) -> list[Cell]:
     for engine in engines:
         mine = [verdict for verdict in verdicts if verdict.engine == engine]
         bounds = list(dict.fromkeys(verdict.bound for verdict in mine if verdict.outcome is not Outcome.VIOLATED))
+        said = " ".join(bounds)
         size = [_count(max(values), what) for values, what in (
             ([verdict.states for verdict in mine if verdict.states is not None], "state"),
             ([verdict.transitions for verdict in mine if verdict.transitions is not None], "transition"),
-        ) if values]
+        ) if values and not re.search(rf"\b{max(values):,} (\w+ )?({what}|step)", said)]
         for bound in bounds:
             about = [verdict.property for verdict in mine if verdict.bound == bound]
             which = "" if len(bounds) == 1 else f" ({_some(about)})"

@@ -12,9 +12,13 @@ from .text import printable
 
 def validation_text(validation: Validation) -> str:
     """The verdict with its bound, what was reached, and each finding as a sequence of calls."""
+    verdict, bound = f"{SYMBOL[validation.outcome]} {validation.outcome.value}", printable(validation.bound)
+    if validation.outcome is Outcome.VIOLATED:
+        count = len(validation.findings)
+        verdict, bound = f"{verdict}: {count} finding{'' if count == 1 else 's'}", f"tried: {bound}"
     lines = [
         f"{printable(validation.target)} against the contract {validation.contract}, seed {validation.seed}",
-        f"{SYMBOL[validation.outcome]} {validation.outcome.value}: {printable(validation.bound)}",
+        *([f"{verdict}: {bound}"] if validation.outcome is not Outcome.VIOLATED else [verdict, bound]),
         f"{validation.examples:,} sequences, {validation.operations:,} calls, {validation.seconds:.1f} s",
     ]
     if validation.coverage:
@@ -38,7 +42,8 @@ def _finding(number: int, finding: Finding) -> list[str]:
         lines.append("  not deterministic: a fresh process did not show it again")
     width = max((len(record.call) for record in finding.sequence), default=0)
     for step, record in enumerate(finding.sequence, 1):
-        marker = "✗" if step == len(finding.sequence) else " "
-        expected = f", expected {printable(record.expected)}" if step == len(finding.sequence) and record.expected else ""
-        lines.append(f"  {step:>3}{marker} {printable(record.call):<{width}}  -> {printable(record.observed)}{expected}")
+        last = step == len(finding.sequence)
+        expected = f", expected {printable(record.expected)}" if last and record.expected else ""
+        call = f"{printable(record.call):<{width}}"
+        lines.append(f"  {step:>3}{'✗' if last else ' '} {call}  -> {printable(record.observed)}{expected}")
     return lines

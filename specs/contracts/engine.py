@@ -56,12 +56,17 @@ def run_search(
     """Probe, search, cut down, confirm, report."""
     notes: list[str] = []
     findings: list[Finding] = []
-    if isinstance(search.workload, HeapWorkload):
-        notes += probe(search, search.workload)
-    complete = not search.failures and search.systematic()
-    drawn = 0 if search.failures else search.random()
+    workload = search.workload
+    if isinstance(workload, HeapWorkload):
+        notes += search.until_interrupted(lambda: probe(search, workload), [])
+    complete = not search.failures and search.until_interrupted(search.systematic, False)
+    before = search.examples
+    if not search.failures:
+        search.until_interrupted(search.random, 0)
+    drawn = search.examples - before
     for failure in list(search.failures.values())[: search.options.max_findings]:
-        confirmed = confirm(search, search.minimise(failure), failure, setup)
+        smallest = search.until_interrupted(lambda failure=failure: search.minimise(failure), failure)  # type: ignore[misc]
+        confirmed = confirm(search, smallest, failure, setup)
         if confirmed is None:
             notes.append("a sequence took longer than the time limit once, and not when it was run again")
             continue
@@ -73,7 +78,11 @@ def run_search(
         notes.append(f"the target printed {search.child.noise_bytes} bytes; tolerated: {text!r}")
     if isinstance(search.workload, HeapWorkload) and search.counts["zero-size blocks"]:
         notes.append("a request of no bytes gives a block")
-    outcome = Outcome.VIOLATED if findings else Outcome.HOLDS if search.examples else Outcome.UNKNOWN
+    if search.interrupted:
+        notes.append("interrupted: this is what was tried and found until then")
+    outcome = Outcome.HOLDS if search.examples and not search.interrupted else Outcome.UNKNOWN
+    if findings:
+        outcome = Outcome.VIOLATED
     part = "all" if complete else "a part of the"
     scopes = [show_scope(scope) for scope in search.workload.scopes if show_scope(scope) not in search.declined]
     where = f" at {'; '.join(scopes)}" if any(scopes) else ""

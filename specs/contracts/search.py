@@ -9,15 +9,16 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from .judging import Judgement, Oracle, judge
 from .process import ChildProcess
 from .results import ValidateOptions
 from .sequences import Draw, Sequence, smaller, weight, without
 
+T = TypeVar("T")
 Key = tuple[str, str, str]
 """What makes two failures the same: clause, kind and detail."""
 FAILURES_KEPT = 5
@@ -73,6 +74,17 @@ class Search:
     counts: Counter[str] = field(default_factory=Counter)
     peaks: Counter[str] = field(default_factory=Counter)
     declined: dict[str, str] = field(default_factory=dict)
+    interrupted: bool = False
+
+    def until_interrupted(self, part: Callable[[], T], otherwise: T) -> T:
+        """A part of the search. Ctrl-C ends it and leaves out those that follow; what was found until then stands."""
+        if not self.interrupted:
+            try:
+                return part()
+            except KeyboardInterrupt:
+                self.interrupted = True
+                self.child.stop()
+        return otherwise
 
     def run(self, sequence: Sequence, scope: Mapping[str, int], seconds: float | None = None) -> Judgement:
         """Run and judge one sequence."""
