@@ -6,6 +6,7 @@ Exit status: 0 everything holds, 1 something is violated, 2 bad usage or input, 
 from __future__ import annotations
 
 import argparse
+import errno
 import signal
 import sys
 from collections.abc import Sequence
@@ -255,9 +256,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         abandon_output()
         return 128 + signal.SIGPIPE
     except OSError as error:
-        # Files have errors of their own: what is left is standard output on a full disk, and the like.
+        # Files have errors of their own. What is left is standard output on a full disk, a directory that has gone.
         abandon_output()
-        complain(f"{error.filename or 'standard output'}: {error.strerror or error}")
+        nameless = "the current directory" if error.errno == errno.ENOENT else "standard output"
+        complain(f"{error.filename or nameless}: {error.strerror or error}")
         return USAGE
     except KeyboardInterrupt:
         complain("interrupted before anything was established")

@@ -8,14 +8,13 @@ Nothing in those parts is typed by hand; a test runs `--check`.
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from kmemspec.model.faults.catalogue import ALL, find
 from kmemspec.model.lang.verdict import Outcome, Verdict, combine
-from kmemspec.proofs.checking import Effort, check, marked
+from kmemspec.proofs.checking import ENGINES, Effort, check, marked
 from kmemspec.proofs.explore import explore
 from kmemspec.proofs.mutation import attempts
 from kmemspec.specs.loading import BUILT_IN, load
@@ -31,13 +30,19 @@ def cell(verdicts: list[Verdict], engine: str, identifier: str) -> str:
     return SYMBOL[combine(verdict.outcome for verdict in mine)] if mine else ""
 
 
+def row(identifier: str, words: str, verdicts: list[Verdict]) -> str:
+    cells = " | ".join(cell(verdicts, engine, identifier) for engine in ENGINES)
+    return f"| {identifier} | {words} | {cells} |"
+
+
 def checked() -> Iterator[str]:
     """Every property with each engine's answer, and what the answers are worth."""
     for name in BUILT_IN:
         loaded = load(name)
         sizes = loaded.spec.scope(None)
         verdicts = list(check(loaded, sizes, effort=Effort(examples=20, hypothesis_seconds=60)).verdicts)
-        bounds = {verdict.engine: verdict.bound for verdict in verdicts if verdict.property == loaded.program.properties[0].identifier}
+        first = loaded.program.properties[0].identifier
+        bounds = {verdict.engine: verdict.bound for verdict in verdicts if verdict.property == first}
         yield f"**{name}** — search: {bounds['explore']}; prove: {bounds['prove']}; testing: random runs."
         yield ""
         yield "| property | what it says | search | testing | proof |"
@@ -46,17 +51,16 @@ def checked() -> Iterator[str]:
         for item in loaded.program.properties:
             if item.identifier not in said:
                 said.add(item.identifier)
-                words = item.doc.splitlines()[0] if item.kind != "refinement" else "It refines a set of disjoint blocks."
-                cells = " | ".join(cell(verdicts, engine, item.identifier) for engine in ("explore", "hypothesis", "prove"))
-                yield f"| {item.identifier} | {words} | {cells} |"
+                refined = item.kind in ("refinement", "initial")
+                words = "It refines a set of disjoint blocks." if refined else item.doc.splitlines()[0]
+                yield row(item.identifier, words, verdicts)
         for identifier, words in (
             ("checks", "No assert fails, no index, range or loop bound is exceeded."),
             ("deadlock", "Some action is always possible."),
             ("vacuity", "The hypotheses can be met and every action can fire."),
         ):
-            cells = [cell(verdicts, engine, identifier) for engine in ("explore", "hypothesis", "prove")]
-            if any(cells):
-                yield f"| {identifier} | {words} | {' | '.join(cells)} |"
+            if any(verdict.property == identifier for verdict in verdicts):
+                yield row(identifier, words, verdicts)
         yield ""
 
 
@@ -87,8 +91,10 @@ def rewritten(text: str) -> str:
     for name, lines in (("checked", checked), ("kills", kills)):
         begin, end = f"<!-- generated: {name} -->", "<!-- end -->"
         part = f"{begin}\n" + "\n".join(lines()).rstrip() + f"\n{end}"
-        text, count = re.subn(re.escape(begin) + ".*?" + re.escape(end), lambda _, part=part: part, text, flags=re.DOTALL)
-        assert count == 1, name
+        before, _, rest = text.partition(begin)
+        _, found, after = rest.partition(end)
+        assert found, name
+        text = before + part + after
     return text
 
 

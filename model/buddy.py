@@ -19,7 +19,6 @@ from .lang import (
     Sort,
     action,
     bounded,
-    indices,
     require,
 )
 

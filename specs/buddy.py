@@ -255,13 +255,14 @@ def block_as_asked(before: BuddyMachine, after: BuddyMachine, order: Order, resu
         lies_inside = zone_spans_pfn(after.zone, result) and result + (1 << order) <= zone_end_pfn(after.zone)
         yield clause("the block lies in the zone", lies_inside, result)
         for offset in range(1 << order):
-            yield clause("every page of the block was free", free_blocks_with(before.zone, result + offset) == 1, result)
-            yield clause("no page of the block stays free", free_blocks_with(after.zone, result + offset) == 0, result)
-    for page in indices(before.held):
-        if result is None or page != result:
-            yield clause("no other block is touched", after.held[page] == before.held[page], page)
+            page = result + offset
+            yield clause("every page of the block was free", free_blocks_with(before.zone, page) == 1, page)
+            yield clause("no page of the block stays free", free_blocks_with(after.zone, page) == 0, page)
+    for other in indices(before.held):
+        if result is None or other != result:
+            yield clause("no other block is touched", after.held[other] == before.held[other], other)
         else:
-            yield clause("the block was not held", before.held[page] is None, page)
+            yield clause("the block was not held", before.held[other] is None, other)
 
 
 @step_property("B20", action=alloc_pages, origin="__rmqueue_smallest(), expand()")
@@ -356,7 +357,7 @@ SPEC = Spec(
     ),
     parameters=(
         *ZONE_PARAMETERS,
-        Parameter("long", 8, "the width in bits of the kernel's unsigned long, in which counters wrap", least=1, most=64),
+        Parameter("long", 8, "the bits of the kernel's unsigned long, in which counters wrap", least=1, most=64),
     ),
     derived=DERIVED,
     requirements=(

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from kmemspec.model.faults.catalogue import find
 from kmemspec.model.lang import records
 from kmemspec.model.lang.execute import PythonMachine
@@ -155,6 +154,10 @@ def unwrapped_python(original: Callable[..., Any]) -> Callable[..., Any]:
     return acceptor
 
 
+def breakage_name(value: Any) -> str:
+    return str(getattr(value, "__name__", value))
+
+
 BREAKAGES: list[tuple[str, Any, str, Callable[[Any], Any]]] = [
     ("native", codegen.FunctionEmitter, "binary", wrong_operator("-", "+")),
     ("native", codegen.FunctionEmitter, "binary", wrong_operator("&", "|")),
@@ -170,7 +173,7 @@ BREAKAGES: list[tuple[str, Any, str, Callable[[Any], Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("engine", "owner", "name", "patch"), BREAKAGES, ids=lambda value: getattr(value, "__name__", str(value)))
+@pytest.mark.parametrize(("engine", "owner", "name", "patch"), BREAKAGES, ids=breakage_name)
 def test_a_broken_translation_is_noticed(
     engine: str, owner: Any, name: str, patch: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -20,7 +20,6 @@ Kmemspec = Callable[..., "Done"]  # type: ignore[name-defined]  # noqa: F821 (of
 ROOT = Path(__file__).parent.parent
 ADAPTERS = Path(__file__).parent / "adapters"
 SMALL = "pages=4,orders=2"
-VALIDATE = ("validate", "page-allocator")
 
 # Statuses of 2 are in test_cli_inputs.py.
 STATUSES: list[tuple[int, str]] = [
@@ -59,7 +58,7 @@ def test_help_is_instant(environment: dict[str, str]) -> None:
     """No engine, no table library: what is imported decides how long `--help` takes."""
     code = (
         "import sys\nfrom kmemspec.cli import build_parser\nbuild_parser().format_help()\n"
-        "heavy = {'z3', 'llvmlite', 'hypothesis', 'rich', 'cffi', 'graphviz', 'kmemspec.commands', 'kmemspec.specs.buddy'}\n"
+        "heavy = {'z3', 'llvmlite', 'hypothesis', 'rich', 'cffi', 'graphviz', 'kmemspec.commands', 'kmemspec.proofs'}\n"
         "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
@@ -74,7 +73,8 @@ def test_the_report_alone_on_standard_output(kmemspec: Kmemspec) -> None:
     report = json.loads(one.out)
     assert (one.status, report["schema"], report["verdict"]) == (1, "kmemspec-report/1", "violated")
     assert report["fault"] == "D7"
-    assert {"engine", "property", "verdict", "bound", "states", "transitions", "seconds", "trace"} <= set(report["results"][0])
+    keys = {"engine", "property", "verdict", "bound", "states", "transitions", "seconds", "trace"}
+    assert all(keys <= set(result) for result in report["results"])
     assert "B9 violated" in one.err
     several = kmemspec("check", "--engine", "explore", "--scope", SMALL, "--json", "-")
     reports = json.loads(several.out)
@@ -123,6 +123,8 @@ def test_a_reader_that_goes_away_is_no_noise(tmp_path: Path, environment: dict[s
 
 def test_closed_and_full_outputs(tmp_path: Path, environment: dict[str, str]) -> None:
     run = "kmemspec explore buddy --fault D7"
+    status, err = pipeline(f"mkdir gone && cd gone && rmdir ../gone && {run}", tmp_path, environment)
+    assert (status, err) == (2, "kmemspec: the current directory: No such file or directory\n")
     assert pipeline(f"{run} >&-", tmp_path, environment) == (1, "")
     assert pipeline(f"{run} >&- 2>&- <&-", tmp_path, environment) == (1, "")
     assert pipeline(f"{run} > /dev/null 2> /dev/full", tmp_path, environment) == (1, "")
@@ -147,13 +149,6 @@ def test_a_violation_is_reported_where_nothing_can_be_written(kmemspec: Kmemspec
     assert "✓ all hold" in held.out
     assert "No space left" in held.err
     assert kmemspec("explore", "buddy", "--fault", "D7", "--json", "/dev/full").status == 1
-    gone = tmp_path / "gone"
-    gone.mkdir()
-    code = f"import os, sys; os.rmdir({str(gone)!r}); os.execv(sys.executable, [sys.executable, '-m', 'kmemspec', *sys.argv[1:]])"
-    environment = {**os.environ, "KMEMSPEC_CACHE": str(tmp_path / "c"), "PYTHONUTF8": "1"}
-    lost = subprocess.run([sys.executable, "-c", code, "explore", "buddy", "--fault", "D7"], cwd=gone, env=environment,
-                          capture_output=True, text=True, check=False)
-    assert (lost.returncode, lost.stderr.count("\n")) == (1, 1)
 
 
 @pytest.mark.parametrize("cache", ["/proc/self/cache", "/dev/null/cache", "", None])
@@ -202,7 +197,7 @@ LONG = [
     (signal.SIGTERM, "prove buddy --scope pages=32,orders=5", "interrupted"),
     (signal.SIGINT, "prove buddy --depth 50", "interrupted"),
     (signal.SIGINT, f"faults run --engine explore --scope {BIG}", "interrupted"),
-    (signal.SIGINT, f"validate page-allocator {ADAPTERS}/buddy.py:Buddy --examples 1000000 --seconds 100", "interrupted"),
+    (signal.SIGINT, f"validate page-allocator {ADAPTERS}/buddy.py:Buddy --examples 1000000 --seconds 99", "interrupted"),
 ]
 
 
@@ -237,7 +232,7 @@ def test_interrupted_after_a_violation(environment: dict[str, str], tmp_path: Pa
     assert (tmp_path / "buddy-D7-trace.json").exists()
 
 
-@pytest.mark.parametrize("delay", [0.02, 0.1, 0.3])
+@pytest.mark.parametrize("delay", [0.1, 0.3])
 def test_interrupted_at_the_very_start(delay: float, environment: dict[str, str], tmp_path: Path) -> None:
     process = start(environment, tmp_path, "explore", "buddy", "--scope", BIG)
     time.sleep(delay)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from kmemspec.model.faults import Fault
 from kmemspec.model.faults.catalogue import ALL, find
 from kmemspec.model.lang.errors import InputError

@@ -14,9 +14,10 @@ from ..lang.errors import InputError
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault. `function` is the model function it changes (the text is looked for inside it alone), `module` that
-    function's module below the package, `expected` the properties that should catch it, `source` where it comes from,
-    `catalogue` its identifier in the project's bug catalogue, `scope` where it shows (as the command line writes it)."""
+    """One fault: in `function` of `module` (a module below the package) the text `find` becomes `replace`.
+
+    `expected` are the properties that should catch it, `source` says where it comes from, `catalogue` is its
+    identifier in the project's bug catalogue, `scope` (as the command line writes it) where it shows."""
 
     identifier: str
     title: str

@@ -66,7 +66,8 @@ FAULTS = (
         "expand-wrong-half",
         "expand gives back the lower half, which is also allocated",
         "expand",
-        "        add_to_free_list(zone, page + (1 << high), high)\n        set_buddy_order(zone, page + (1 << high), high)",
+        "        add_to_free_list(zone, page + (1 << high), high)\n"
+        "        set_buddy_order(zone, page + (1 << high), high)",
         "        add_to_free_list(zone, page, high)\n        set_buddy_order(zone, page, high)",
         ("checks", "B4"),
     ),

@@ -24,11 +24,14 @@ from .records import Record, StepFailure, Store, read_state, to_integer, write_s
 from .spec import Spec, check_layout
 from .trace import Failure, FlatStep, StepOutcome, Violation
 
+STEP_ERRORS = (StepFailure, AssertionError, ArithmeticError, MemoryError, TypeError, ValueError)
+"""What a specification's function raises when a step cannot complete; anything else is an error of ours."""
+
 CHOICES_MAX = 100_000
 """More choice sequences than this from one step are an error in the specification, not work to be done."""
 
 
-class InitFails(InputError):
+class InitError(InputError):
     """The init function of a specification fails: a violation of "checks" in the state where it happens."""
 
     def __init__(self, message: str, failure: Failure, choices: tuple[int, ...], state: tuple[int, ...]) -> None:
@@ -99,7 +102,7 @@ class PythonMachine:
         write_state(self.machine, self.program.schema, flat)
 
     def initial_states(self) -> list[FlatStep]:
-        """Every initial state, one for each way init can choose; raises InitFails if init fails."""
+        """Every initial state, one for each way init can choose; raises InitError if init fails."""
         found: list[FlatStep] = []
         script: Script | None = Script()
         while script is not None:
@@ -108,7 +111,7 @@ class PythonMachine:
             if outcome.failure is not None:
                 place = self.program.positions[outcome.failure.where]
                 message = f"{place}: init fails: {outcome.failure.message or outcome.failure.kind.value}"
-                raise InitFails(message, outcome.failure, tuple(script.made), self.state)
+                raise InitError(message, outcome.failure, tuple(script.made), self.state)
             if outcome.enabled and outcome.state is not None:
                 found.append(FlatStep(-1, (), tuple(script.made), None, outcome.state))
             script = script.next()
@@ -129,7 +132,9 @@ class PythonMachine:
         parameters = self.program.actions[action].parameters
         return itertools.product(*(_values(parameter.type, self.sizes) for parameter in parameters))
 
-    def step(self, flat: Sequence[int], action: int, arguments: Sequence[int], choices: Sequence[int] = ()) -> StepOutcome:
+    def step(
+        self, flat: Sequence[int], action: int, arguments: Sequence[int], choices: Sequence[int] = ()
+    ) -> StepOutcome:
         """What one action does on one state; missing choices take the first option."""
         self.state = tuple(flat)
         return self.take(action, arguments, Script(choices))
@@ -167,7 +172,7 @@ class PythonMachine:
             return True
         except Disabled:
             return False
-        except (StepFailure, AssertionError, ArithmeticError, TypeError, ValueError):
+        except STEP_ERRORS:
             return True
         finally:
             self.store.rollback()
@@ -195,7 +200,7 @@ class PythonMachine:
             result = function(*values)
         except Disabled:
             return StepOutcome(False)
-        except (StepFailure, AssertionError, ArithmeticError, TypeError, ValueError) as error:
+        except STEP_ERRORS as error:
             return StepOutcome(True, failure=self._failure(error))
         finally:
             CHOOSER.reset(token)
@@ -211,20 +216,25 @@ class PythonMachine:
             if source.shown(frame.filename) in files
         ]
         file, line = frames[-1] if frames else ("", 0)
-        for number, position in enumerate(self.program.positions):
-            if (position.file, position.line) == (file, line):
-                return Failure(kind, number, message)
-        raise error
+        # Not every line is a position of the IR; the failure is then at the nearest one before it.
+        candidates = [
+            (position.line, -number)
+            for number, position in enumerate(self.program.positions)
+            if position.file == file and position.line <= line
+        ]
+        if not candidates:
+            raise error
+        return Failure(kind, -max(candidates)[1], message)
 
     # --- properties
 
-    def check(self, flat: Sequence[int] | None = None, *, only: Callable[[PropertyIR], bool] | None = None) -> list[Violation]:
+    def check(self, flat: Sequence[int] | None = None) -> list[Violation]:
         """The invariants that do not hold in a state (of the machine as it stands, if none is given)."""
         if flat is not None:
             self.state = tuple(flat)
         found: list[Violation] = []
         for item, ir in zip(self.spec.properties, self.program.properties, strict=False):
-            if item.kind == "invariant" and (only is None or only(ir)):
+            if item.kind == "invariant":
                 found.extend(self._clauses(item, ir, (self.machine,)))
         return found
 
@@ -265,7 +275,7 @@ class PythonMachine:
             if isinstance(answer, bool):
                 return [] if answer else [_violation(ir, Clause("holds", False, ()))]
             return [_violation(ir, clause) for clause in answer if not clause.holds]
-        except (StepFailure, AssertionError, ArithmeticError, TypeError, ValueError) as error:
+        except STEP_ERRORS as error:
             return [self._undefined(ir, error)]
 
     def _undefined(self, ir: PropertyIR, error: BaseException) -> Violation:
@@ -288,7 +298,7 @@ class PythonMachine:
             refinement.mapping(named["after"], image)
         except Disabled:
             return [Violation(ir.identifier, ir.clauses[-1].name, ir.kind)]
-        except (StepFailure, AssertionError, ArithmeticError, TypeError, ValueError) as error:
+        except STEP_ERRORS as error:
             return [self._undefined(ir, error)]
         return self._compare(ir, start, image)
 
@@ -320,7 +330,7 @@ def failure_kind(error: BaseException) -> tuple[FailureKind, str]:
         return error.kind, ""
     if isinstance(error, AssertionError):
         return FailureKind.ASSERT, str(error)
-    if isinstance(error, ArithmeticError) or (isinstance(error, ValueError) and "shift" in str(error)):
+    if isinstance(error, (ArithmeticError, MemoryError)) or (isinstance(error, ValueError) and "shift" in str(error)):
         return FailureKind.ARITHMETIC, ""
     if isinstance(error, TypeError) and "NoneType" in str(error):
         return FailureKind.NONE, ""

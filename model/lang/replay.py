@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .errors import InputError
-from .execute import InitFails, PythonMachine, Script
+from .execute import InitError, PythonMachine, Script
 from .ir import LeafType, Program, Sizes
 from .spec import Spec
 from .trace import Step, StepOutcome, Trace, Violation, failure_violation, flatten, from_plain, to_plain
+
+CHANGED = "the specification has changed since the trace was made"
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ def replay(spec: Spec, program: Program, sizes: Sizes, trace: Trace) -> Replay:
         states = [_state(program, sizes, step, number) for number, step in enumerate(trace.steps)]
         if trace.reachable:
             _check_start(machine, trace, states[0])
-    except InitFails as error:
+    except InitError as error:
         violations.append(failure_violation(program, error.failure, "init"))
         return _conclude(trace, 0, violations)
     machine.state = states[0]
@@ -74,7 +76,7 @@ def _conclude(trace: Trace, steps: int, violations: Sequence[Violation]) -> Repl
 
 def _check_start(machine: PythonMachine, trace: Trace, first: tuple[int, ...]) -> None:
     if all(initial.state != first for initial in machine.initial_states()):
-        raise InputError("the first state of the trace is not an initial state", "the specification has changed since")
+        raise InputError("the first state of the trace is not an initial state", CHANGED)
 
 
 def _step(
@@ -86,17 +88,17 @@ def _step(
     outcome: StepOutcome = machine.take(action, arguments, script)
     name = machine.program.actions[action].name
     if not outcome.enabled:
-        raise InputError(f"step {number}: {name} is not enabled", "the specification has changed since the trace was made")
+        raise InputError(f"step {number}: {name} is not enabled", CHANGED)
     if tuple(script.made[: len(step.choices)]) != tuple(step.choices):
-        raise InputError(f"step {number}: {name} makes other choices", "the specification has changed since")
+        raise InputError(f"step {number}: {name} makes other choices", CHANGED)
     if outcome.failure is not None:
         return [failure_violation(machine.program, outcome.failure, name)]
     if outcome.state != states[number]:
-        raise InputError(f"step {number}: {name} leads to another state", "the specification has changed since")
+        raise InputError(f"step {number}: {name} leads to another state", CHANGED)
     returns = machine.program.actions[action].returns
     result = None if outcome.result is None else to_plain(outcome.result, returns)
     if result != step.result:
-        raise InputError(f"step {number}: {name} returns another result", "the specification has changed since")
+        raise InputError(f"step {number}: {name} returns another result", CHANGED)
     return machine.check_step(states[number - 1], action, arguments, outcome) + machine.check()
 
 
@@ -106,7 +108,7 @@ def _resolve(program: Program, sizes: Sizes, step: Step, number: int) -> tuple[i
         if action.name != step.action:
             continue
         if set(step.arguments) != {parameter.name for parameter in action.parameters}:
-            raise InputError(f"step {number}: {step.action} has other parameters", "the specification has changed since")
+            raise InputError(f"step {number}: {step.action} has other parameters", CHANGED)
         arguments = []
         for parameter in action.parameters:
             where = f"step {number}, argument {parameter.name}"
