@@ -56,13 +56,13 @@ class Check:
         return combine([*(verdict.outcome for verdict in self.verdicts), *missing])
 
     def counterexample(self) -> Verdict | None:
-        """The violation to show."""
+        """The violation to show, or else a counterexample to induction."""
         return worst(self.verdicts)
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict | None:
-    """The violation to show first: a reachable one before a perhaps unreachable one, a shortest one before others."""
-    found = [verdict for verdict in verdicts if verdict.trace is not None and verdict.outcome is Outcome.VIOLATED]
+    """The trace to show first: a reachable one before a perhaps unreachable one, a shortest one before others."""
+    found = [verdict for verdict in verdicts if verdict.trace is not None]
     return min(found, key=_order, default=None)
 
 

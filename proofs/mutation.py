@@ -2,7 +2,8 @@
 
 The one idea: a fault is killed by an engine that says `violated` about the faulty model; one that an engine finds
 nothing wrong with is *equivalent at this bound*, which is said and not hidden. The prover is first asked about the
-properties that the catalogue expects to break, then about all.
+properties that the catalogue expects to break, then about all. A counterexample to induction kills as well, since the
+correct model is inductive.
 """
 
 from __future__ import annotations
@@ -56,8 +57,8 @@ def attempt(loaded: Loaded, fault: Fault, sizes: Sizes, engine: str, timeout_sec
     """One engine on one faulty specification."""
     begun = time.monotonic()
     verdicts = marked(RUNNERS[engine](loaded, fault, sizes, timeout_seconds), loaded)
-    outcome = combine(verdict.outcome for verdict in verdicts)
-    broken = [verdict for verdict in verdicts if verdict.outcome is Outcome.VIOLATED]
+    broken = [verdict for verdict in verdicts if verdict.trace is not None]
+    outcome = Outcome.VIOLATED if broken else combine(verdict.outcome for verdict in verdicts)
     killer = min(broken, key=lambda verdict: len(verdict.trace.steps) if verdict.trace else 0, default=None)
     bound = next((verdict.bound for verdict in verdicts if verdict.outcome is not Outcome.VIOLATED), "")
     return Attempt(fault, engine, outcome, killer, bound, time.monotonic() - begun)
@@ -88,7 +89,7 @@ def _prove(loaded: Loaded, fault: Fault, sizes: Sizes, timeout_seconds: float) -
         ).verdicts
 
     first = ask(fault.expected)
-    if any(verdict.outcome is Outcome.VIOLATED for verdict in first):
+    if any(verdict.trace is not None for verdict in first):
         return first
     return ask(None)
 

@@ -211,7 +211,7 @@ class PythonMachine:
         kind, message = failure_kind(error)
         files = {position.file for position in self.program.positions}
         frames = [
-            (source.shown(frame.filename), frame.lineno)
+            (source.shown(frame.filename), frame.lineno or 0)
             for frame in traceback.extract_tb(error.__traceback__)
             if source.shown(frame.filename) in files
         ]

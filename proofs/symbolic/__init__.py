@@ -39,7 +39,7 @@ def prove(
     """Prove every property inductive at a scope (k-inductive for k > 1), with vacuity checks.
 
     `jobs` solver processes (default: one a core). `only` limits the obligations to these property identifiers (also
-    "checks", "vacuity"); all invariants stay hypotheses. A counterexample to induction is VIOLATED, with a trace that
+    "checks", "vacuity"); all invariants stay hypotheses. A counterexample to induction is UNKNOWN, with a trace that
     says `reachable=False`. What is not decided within `timeout_seconds`, or at Ctrl-C, is UNKNOWN."""
     from .induction import prove as run
 

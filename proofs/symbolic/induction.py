@@ -319,7 +319,10 @@ class _Run:
         if base is not None:
             outcomes.append(base.outcome)
         outcome = combine(outcomes)
-        reasons = dict.fromkeys(o.reason for o in obligations if o.outcome is outcome and o.reason)
+        if outcome is Outcome.VIOLATED and not self._refuted(name, obligations, base):
+            # A counterexample to induction begins in a state that perhaps no run reaches: nothing is decided.
+            outcome = Outcome.UNKNOWN
+        reasons = dict.fromkeys(o.reason for o in obligations if o.outcome is not Outcome.HOLDS and o.reason)
         if base is not None and base.outcome is not Outcome.HOLDS:
             reasons[base.reason or f"base case: {base.outcome.value}"] = None
         kinds = {p.kind for p in self._program.properties if p.identifier == name}
@@ -332,9 +335,15 @@ class _Run:
         return Verdict(
             ENGINE, name, outcome, f"{how} at {scope_text(self._program, self._sizes)}",
             seconds=sum(obligation.seconds for obligation in obligations),
-            trace=trace if outcome is Outcome.VIOLATED else None,
+            trace=trace if Outcome.VIOLATED in outcomes else None,
             reason="; ".join(reasons) if outcome is not Outcome.HOLDS else "",
         )
+
+    def _refuted(self, name: str, obligations: list[Obligation], base: Verdict | None) -> bool:
+        """Whether a violation is certain: in an initial state, in the base case, or of a proof's own hypotheses."""
+        if name == VACUITY or (base is not None and base.outcome is Outcome.VIOLATED):
+            return True
+        return any(item.outcome is Outcome.VIOLATED and item.action == INIT for item in obligations)
 
 
 def _of_clause(violations: list[Violation], clause: str) -> Violation | None:
