@@ -254,8 +254,9 @@ class _Run:
         replay = Replay(self._induction.relations)
         reachable = query.action < 0
         if reachable:
-            steps = [replay.initial(model, state_prefix(0))]
-            violation = self._state_violation(replay, query, steps[-1])
+            first, violation = replay.initial(model, state_prefix(0))
+            steps = [first]
+            violation = violation or self._state_violation(replay, query, first)
         else:
             steps, violation = self._steps(replay, query, model)
         flat = tuple(to_step(self._program, self._sizes, step) for step in steps)

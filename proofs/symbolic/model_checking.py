@@ -163,8 +163,11 @@ class _Run:
 
     def _trace(self, model: Mapping[str, int], depth: int) -> tuple[Trace, tuple[Violation, ...]]:
         replay = Replay(self._unrolling.relations)
-        steps = [replay.initial(model, state_prefix(0))]
-        violations = self._state_violations(replay, steps[0], initial=True) if depth == 0 else []
+        first_step, init_failure = replay.initial(model, state_prefix(0))
+        steps = [first_step]
+        violations = [] if init_failure is None else [init_failure]
+        if depth == 0 and init_failure is None:
+            violations = self._state_violations(replay, first_step, initial=True)
         for number, taken in enumerate(self._unrolling.steps[:depth], start=1):
             before = steps[-1].state
             step, outcome = replay.step(before, taken.action_in(model), model, taken.prefix)

@@ -20,13 +20,16 @@ class Replay:
         self._relations = relations
         self._program = relations.program
 
-    def initial(self, model: Mapping[str, int], prefix: str) -> FlatStep:
-        """The initial state in a model."""
+    def initial(self, model: Mapping[str, int], prefix: str) -> tuple[FlatStep, Violation | None]:
+        """The initial state in a model, and the violation if init fails on the way to it."""
         relations = self._relations
         flat = self._program.schema.initial(relations.sizes)
         run = self._run(self._program.init, (), flat, choices_from(model, prefix + "init."))
         choices = tuple(int(choice.value) for choice in run.choices)  # type: ignore[arg-type]
-        return FlatStep(-1, (), choices, None, relations.flat_of(run.state[0]))
+        failure = _failure(run)
+        if failure is not None:
+            return FlatStep(-1, (), choices, None, flat), failure_violation(self._program, failure, "init")
+        return FlatStep(-1, (), choices, None, relations.flat_of(run.state[0])), None
 
     def step(
         self, before: tuple[int, ...], action: int, model: Mapping[str, int], prefix: str
@@ -45,11 +48,11 @@ class Replay:
 
     def outcome(self, run: Run, action: int) -> StepOutcome:
         """What a concrete run amounts to."""
-        for stop in run.stops:
-            if stop.condition is True:
-                if stop.kind is None:
-                    return StepOutcome(False)
-                return StepOutcome(True, failure=Failure(stop.kind, stop.where, stop.message))
+        failure = _failure(run)
+        if failure is not None:
+            return StepOutcome(True, failure=failure)
+        if any(stop.condition is True for stop in run.stops):
+            return StepOutcome(False)
         returns = self._program.actions[action].returns
         result = None if returns is None or run.value is None else int(run.value)  # type: ignore[arg-type]
         return StepOutcome(True, self._relations.flat_of(run.state[0]), result)
@@ -104,3 +107,11 @@ class Replay:
         if outcome.failure is None:
             return None
         return failure_violation(self._program, outcome.failure, self._program.actions[action].name)
+
+
+def _failure(run: Run) -> Failure | None:
+    """The failure at which a concrete run stopped, if it did (a concrete run stops at most once)."""
+    for stop in run.stops:
+        if stop.condition is True and stop.kind is not None:
+            return Failure(stop.kind, stop.where, stop.message)
+    return None
