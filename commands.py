@@ -296,7 +296,7 @@ def _run_faults(options: argparse.Namespace, session: Session) -> Outcome:
     with report.Progress() as progress, contextlib.suppress(KeyboardInterrupt):
 
         def started(fault: str, engine: str) -> None:
-            progress.update(f"{fault} / {engine}", done=len(found), of=len(chosen) * len(engines))
+            progress.update(f"{fault} / {engine} ({len(found) + 1} of {len(chosen) * len(engines)})")
 
         for attempt in attempts(chosen, engines, options.scope, options.seconds, started):
             if session.interrupted:
@@ -417,7 +417,10 @@ def replay(options: argparse.Namespace, session: Session) -> Outcome:
     _print_trace(trace, table.Options(file=options.trace, dimension_sorts=_sorts(loaded)))
     steps = f"{found.steps} step{'' if found.steps == 1 else 's'}"
     print(f"replayed: {steps} in CPython, every state and the verdict are the same")
-    return Outcome.VIOLATED if trace.violation is not None else Outcome.HOLDS
+    if trace.violation is None:
+        return Outcome.HOLDS
+    # A counterexample to induction decides nothing, neither when it is found nor when it is run again.
+    return Outcome.VIOLATED if trace.reachable else Outcome.UNKNOWN
 
 
 def explain(options: argparse.Namespace, session: Session) -> Outcome:
@@ -592,7 +595,8 @@ def _progress(target: str) -> Iterator[Update]:
 
         def update(engine: str, record: Any) -> None:
             numbers = {name: value for name, value in asdict(record).items() if type(value) is int}
-            line.update(f"{target} / {engine}", **numbers)
+            part = f" ({numbers.pop('done')} of {numbers.pop('total')})" if {"done", "total"} <= set(numbers) else ""
+            line.update(f"{target} / {engine}{part}", **numbers)
 
         yield update
 
@@ -720,7 +724,7 @@ def _print_trace(trace: Trace, options: table.Options) -> None:
 
     target = report.console()
     if target.is_terminal:
-        target.print(table.styled(trace, options))
+        target.print(table.styled(trace, options), end="")
     else:
         print(table.text(trace, options), end="")
 

@@ -64,8 +64,7 @@ def call(*arguments: str) -> int:
     try:
         return main(arguments)
     except SystemExit as end:
-        assert isinstance(end.code, int)
-        return end.code
+        return end.code if isinstance(end.code, int) else -1
 
 
 CASES: list[tuple[str, str]] = [
@@ -294,11 +293,14 @@ def test_arguments_of_a_built_in_trace_are_checked(place: Path, capfd: pytest.Ca
 # --- adapters: what an implementation does wrong is a finding, not an error
 
 
-@pytest.mark.parametrize("name", ["Aborts", "Hangs", "Rubbish", "Prints", "Exits", "HostileText"])
+@pytest.mark.parametrize(
+    "name", ["Aborts", pytest.param("Hangs", marks=pytest.mark.slow), "Rubbish", "Prints", "Exits", "HostileText"]
+)
 def test_adapters_that_misbehave(name: str, place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     target = f"{ADAPTERS}/broken.py:{name}"
-    arguments = ("--seconds", "6", "--examples", "5", "--pages", "4", "--orders", "2", "--json", "v.json", "--report", "r")
-    assert call("validate", "page-allocator", target, *arguments) == (0 if name == "Prints" else 1)
+    limits = ("--seconds", "4", "--examples", "5", "--pages", "4", "--orders", "2")
+    status = call("validate", "page-allocator", target, *limits, "--json", "v.json", "--report", "r")
+    assert status == (0 if name == "Prints" else 1)
     out, err = capfd.readouterr()
     assert err == ""
     report = json.loads((place / "v.json").read_text())

@@ -71,16 +71,12 @@ def plain(table: Table) -> str:
 
 
 def styled(table: Table) -> RichTable:
-    """A table for a terminal. Texts are never read as rich's markup."""
+    """The rows for a terminal. Texts are never read as rich's markup."""
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    notes = Text("\n").join(Text(note.text, note.style) for note in table.notes) if table.notes else None
-    shown = RichTable(
-        title=Text(table.title) if table.title else None, title_justify="left", box=box.SIMPLE_HEAD, caption=notes,
-        caption_justify="left", pad_edge=False,
-    )
+    shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for number, column in enumerate(table.columns):
         shown.add_column(Text(column), justify="right" if number in table.right else "left", overflow="fold")
     for row in table.rows:
@@ -98,7 +94,14 @@ def console(stream: IO[str] | None = None) -> Console:
 def show(table: Table, target: Console) -> None:
     """Write a table: drawn on a terminal, plain text elsewhere, at its full width."""
     if target.is_terminal:
+        from rich.text import Text
+
+        # Title and notes are not rich's own, which it would wrap at the width of the rows.
+        if table.title:
+            target.print(Text(table.title, "bold"))
         target.print(styled(table))
+        for note in table.notes:
+            target.print(Text(note.text, note.style))
     else:
         target.file.write(plain(table))
 

@@ -203,7 +203,8 @@ def _tail(trace: Trace, culprits: Culprits, options: Options) -> Iterator[Line]:
         yield from _guilty(trace, culprits, options.width)
     if trace.loop is not None:
         yield [("", f"↺ after step {len(trace.steps) - 1} the run goes on from step {trace.loop}, for ever")]
-    yield [("", standing(trace))]
+    if trace.reachable or not any(note.startswith("counterexample to induction") for note in trace.notes):
+        yield [("", standing(trace))]
     for note in trace.notes[:20]:
         for line in textwrap.wrap(printable(note, 1000), options.width) or [""]:
             yield [("quiet", line)]

@@ -1,7 +1,7 @@
 """IR functions to LLVM functions.
 
-The one idea: every function returns a pair (value, status); a failing check jumps to the function's one failure exit
-with a constant status, and a caller passes a nonzero status on. State is read and written in place in the bit-packed
+The one idea: every function returns a pair (value, status) from one exit block; a failing check jumps there with a
+constant status, and a caller passes a nonzero status on. State is read and written in place in the bit-packed
 words (see `layout`). Locals are stack slots that LLVM's mem2reg turns into registers. What is constant for every scope
 (a boolean's width, an optional's lower bound) is a constant in the code; the rest is loaded from the parameter array
 with `invariant.load`, so LLVM may keep it in registers across stores.

@@ -27,10 +27,10 @@ def deferred_signals() -> Iterator[None]:
 
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with contextlib.ExitStack() as stack:  # which puts every handler back, even if one of them raises on the way
-        for number, handler in handlers.items():
+        for deferred, handler in handlers.items():
             if callable(handler):
-                stack.callback(signal.signal, number, handler)
-                signal.signal(number, note)
+                stack.callback(signal.signal, deferred, handler)
+                signal.signal(deferred, note)
         yield
     for number in caught:
         handler = handlers[signal.Signals(number)]

@@ -183,7 +183,8 @@ class Walker:
         if record is not None:
             record.append(flat_step(machine, action, arguments, step))
         machine.set("parent", shared.NO_PARENT - 1)
-        machine.call("insert_target")
+        if machine.call("insert_target") == -2:
+            machine.set("stop", 0)  # no room: states are no longer counted, but judged all the same
         self._judge_unlikely(action)
         machine.set("steps", machine.get("steps") + 1)
         machine.write_words("source", step.words)
@@ -199,7 +200,7 @@ class Walker:
     def _judge_unlikely(self, action: int) -> None:
         name = self.machine.program.actions[action].name
         for index, prop in enumerate(self.machine.program.properties):
-            if prop.kind in ("step", "refinement") and prop.action in (None, name):
+            if prop.kind in ("invariant", "step", "refinement") and prop.action in (None, name):
                 code = self.machine.judge_target(index)
                 if code != status.OK:
                     self._record(index, code)
