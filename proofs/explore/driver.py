@@ -2,8 +2,8 @@
 
 States live in chunks, in the order in which they are found, so a state's number is its place in the breadth-first
 order and the states still to expand are those between a cursor and the end. Behind the states of a chunk lie their
-parents' numbers (32 bits). The table is open-addressed: an entry is 32 bits of hash and 32 bits of state number plus
-one; on equal hash bits whole states are compared, so no state is lost. Successors are not looked up at once but wait in
+parents' numbers (32 bits). The table is open-addressed: an entry is 32 bits, a state's number plus one in as many low
+bits as number the slots, and hash bits above; on equal hash bits whole states are compared, so no state is lost. Successors are not looked up at once but wait in
 a small buffer while the processor fetches their table slots and then the states there: the search is bound by
 memory latency otherwise.
 """
@@ -224,21 +224,42 @@ class Driver:
         """rehash(context): enter every state into the (new, empty) table."""
         code = Code(self, "rehash", [WORDS], VOID)
         builder = code.builder
-        words, table, mask = code.get("words"), code.pointer("table"), code.get("table_mask")
+        words, mask = code.get("words"), code.get("table_mask")
         with code.each(0, code.get("states")) as number:
             pointer = builder.call(self.address, [code.context, number])
             mixed = builder.call(self.hash, [pointer, words])
             slot = code.variable(builder.and_(mixed, mask))
             with code.loop() as empty:
-                code.leave_if(code.test(code.word(table, builder.load(slot)), "==", 0), empty)
+                code.leave_if(code.test(self._slot(code, builder.load(slot)), "==", 0), empty)
                 builder.store(builder.and_(builder.add(builder.load(slot), int64(1)), mask), slot)
-            builder.store(self._entry(code, mixed, number), code.at(table, builder.load(slot)))
+            self._enter(code, builder.load(slot), mixed, number)
         builder.ret_void()
         return code.function
 
-    def _entry(self, code: Code, mixed: Value, number: Value) -> Value:
+    def _slot_place(self, code: Code, slot: Value) -> Value:
         builder = code.builder
-        return builder.or_(builder.and_(mixed, int64(~0xFFFFFFFF)), builder.add(number, int64(1)))
+        return builder.gep(builder.bitcast(code.pointer("table"), I32.as_pointer()), [slot])
+
+    def _slot(self, code: Code, slot: Value) -> Value:
+        """An entry of the table, 0 when it is empty."""
+        return code.builder.zext(code.builder.load(self._slot_place(code, slot)), I64)
+
+    def _enter(self, code: Code, slot: Value, mixed: Value, number: Value) -> None:
+        """Write an entry: a number plus one is below the number of slots, so the hash bits above it are free."""
+        builder = code.builder
+        tag = builder.and_(builder.lshr(mixed, int64(32)), builder.not_(code.get("table_mask")))
+        entry = builder.or_(tag, builder.add(number, int64(1)))
+        builder.store(builder.trunc(entry, I32), self._slot_place(code, slot))
+
+    def _alike(self, code: Code, entry: Value, mixed: Value) -> Value:
+        """Whether an entry's hash bits are those of a hash."""
+        builder = code.builder
+        differing = builder.xor(entry, builder.lshr(mixed, int64(32)))
+        return code.test(builder.and_(differing, builder.not_(code.get("table_mask"))), "==", 0)
+
+    def _number(self, code: Code, entry: Value) -> Value:
+        """The state number of an entry."""
+        return code.builder.sub(code.builder.and_(entry, code.get("table_mask")), int64(1))
 
     def _grow(self, code: Code, kind: int) -> Value:
         """Ask Python for memory; 0 when there is some."""
@@ -252,16 +273,13 @@ class Driver:
         code = Code(self, "look_up", [WORDS, WORDS, I64, I64, I64])
         builder = code.builder
         context, state, mixed, parent, action = code.arguments
-        words = code.get("words")
-        table, mask = code.pointer("table"), code.get("table_mask")
+        words, mask = code.get("words"), code.get("table_mask")
         slot = code.variable(builder.and_(mixed, mask))
         with code.loop() as empty:
-            entry = code.word(table, builder.load(slot))
+            entry = self._slot(code, builder.load(slot))
             code.leave_if(code.test(entry, "==", 0), empty)
-            different = builder.lshr(builder.xor(entry, mixed), int64(32))
-            with code.when(code.test(different, "==", 0)):
-                number = builder.sub(builder.and_(entry, int64(0xFFFFFFFF)), int64(1))
-                other = builder.call(self.address, [context, number])
+            with code.when(self._alike(code, entry, mixed)):
+                other = builder.call(self.address, [context, self._number(code, entry)])
                 with code.when(self.same(code, state, other, words)):
                     code.returns(-1)
             builder.store(builder.and_(builder.add(builder.load(slot), int64(1)), mask), slot)
@@ -276,7 +294,7 @@ class Driver:
         target = builder.call(self.address, [context, number])
         self.copy(code, target, state, words)
         builder.store(builder.trunc(parent, I32), self.parent_place(code, number))
-        builder.store(self._entry(code, mixed, number), code.at(table, builder.load(slot)))
+        self._enter(code, builder.load(slot), mixed, number)
         code.put("states", builder.add(number, int64(1)))
         counter = builder.add(builder.mul(action, int64(shared.COUNTER_SLOTS)), int64(self.shared.counters + 2))
         place = code.at(context, counter)
@@ -379,18 +397,15 @@ class Driver:
         stride = builder.add(code.get("words"), int64(shared.PENDING_HEADER))
         total = code.get("pending_count")
         code.put("pending_count", 0)
-        table, mask = code.pointer("table"), code.get("table_mask")
 
         def entry_of(index: Value) -> Value:
             return code.at(code.pointer("pending"), builder.mul(index, stride))
 
         with code.each(0, total) as index:
             mixed = code.word(entry_of(index), 0)
-            entry = code.word(table, builder.and_(mixed, mask))
-            alike = code.test(builder.lshr(builder.xor(entry, mixed), int64(32)), "==", 0)
-            with code.when(builder.and_(alike, code.test(entry, "!=", 0))):
-                number = builder.sub(builder.and_(entry, int64(0xFFFFFFFF)), int64(1))
-                self.prefetch(code, builder.call(self.address, [code.context, number]))
+            entry = self._slot(code, builder.and_(mixed, code.get("table_mask")))
+            with code.when(builder.and_(self._alike(code, entry, mixed), code.test(entry, "!=", 0))):
+                self.prefetch(code, builder.call(self.address, [code.context, self._number(code, entry)]))
         with code.each(0, total) as index:
             with code.when(code.test(code.get("stop"), ">", shared.STOP_VIOLATION), likely=False):
                 builder.ret_void()
@@ -415,7 +430,8 @@ class Driver:
         mixed = builder.call(self.hash, [state, code.get("words")])
         for offset, value in enumerate([mixed, parent, action]):
             builder.store(value, code.at(state, offset - shared.PENDING_HEADER))
-        self.prefetch(code, code.at(code.pointer("table"), builder.and_(mixed, code.get("table_mask"))))
+        slot = self._slot_place(code, builder.and_(mixed, code.get("table_mask")))
+        self.prefetch(code, builder.bitcast(slot, WORDS))
         total = builder.add(code.get("pending_count"), int64(1))
         code.put("pending_count", total)
         with code.when(code.test(total, ">=", shared.PENDING), likely=False):

@@ -13,8 +13,9 @@ _CHUNK_BYTES = 4 << 20
 _CHUNKS = 1 << 16
 _ARENA_BYTES = 1 << 26
 _HUGE_PAGE = 1 << 21
-_LOAD = 0.7
-_MOST_STATES = (1 << 32) - 16
+_ENTRY_BYTES = 4
+_LOAD = 0.8
+_MOST_STATES = (1 << 31) - 16
 _GROW = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)
 
 
@@ -35,7 +36,7 @@ class StateStore:
         self._arenas: list[Block] = []
         self._free = self._arena_end = 0
         self._addresses = Block(_CHUNKS * 8)
-        self._table = Block(table_slots * 8)
+        self._table = Block(table_slots * _ENTRY_BYTES)
         self._charge(self._table.size)
         self._pending = Block(shared.PENDING * (words + shared.PENDING_HEADER) * 8)
         self._callback = _GROW(self._grow)
@@ -123,7 +124,7 @@ class StateStore:
         return 0
 
     def _use_table(self) -> None:
-        slots = self._table.size // 8
+        slots = self._table.size // _ENTRY_BYTES
         self.machine.set("table", self._table.address)
         self.machine.set("table_mask", slots - 1)
         self.machine.set("table_room", int(slots * _LOAD))
