@@ -58,5 +58,6 @@ def test_its_commands_run(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_its_generated_parts_are_current() -> None:
     script = ROOT / "benchmarks" / "readme.py"
-    done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True, timeout=900, check=False)
+    command = [sys.executable, str(script), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

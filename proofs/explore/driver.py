@@ -3,9 +3,9 @@
 States live in chunks, in the order in which they are found, so a state's number is its place in the breadth-first
 order and the states still to expand are those between a cursor and the end. Behind the states of a chunk lie their
 parents' numbers (32 bits). The table is open-addressed: an entry is 32 bits, a state's number plus one in as many low
-bits as number the slots, and hash bits above; on equal hash bits whole states are compared, so no state is lost. Successors are not looked up at once but wait in
-a small buffer while the processor fetches their table slots and then the states there: the search is bound by
-memory latency otherwise.
+bits as number the slots, and hash bits above; on equal hash bits whole states are compared, so no state is lost.
+Successors are not looked up at once but wait in a small buffer while the processor fetches their table slots and then
+the states there: the search is bound by memory latency otherwise.
 """
 
 from __future__ import annotations
