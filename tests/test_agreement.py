@@ -48,8 +48,12 @@ def seen(outcome: StepOutcome, machine: PythonMachine) -> Seen:
     return outcome.enabled, outcome.state, outcome.result, failure
 
 
-def broken(violations: list[Violation]) -> set[tuple[str, str]]:
-    return {(violation.property, violation.clause) for violation in violations}
+def broken(violations: list[Violation]) -> dict[str, str]:
+    """Each broken property with its first false clause (the native engine looks no further)."""
+    first: dict[str, str] = {}
+    for violation in violations:
+        first.setdefault(violation.property, violation.clause)
+    return first
 
 
 def disagreements(loaded: Loaded, scope: str, steps: int, seed: int, engines: str = "native symbolic") -> Iterator[str]:

@@ -265,7 +265,7 @@ def compare_random(folder: Path, seeds: range) -> None:
         try:
             difference = next(disagreements(folder / "random.py", text, seed, 6), None)
         except loading.SpecError as error:
-            if error.code != "unreachable":
+            if error.code not in ("unreachable", "maybe-none"):  # the generator does not foresee these two
                 raise
             continue
         assert difference is None, f"seed {seed}\n{difference}\n{text}"

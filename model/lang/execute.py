@@ -270,13 +270,16 @@ class PythonMachine:
         return found
 
     def _clauses(self, item: Property, ir: PropertyIR, values: Sequence[Any]) -> list[Violation]:
+        found: list[Violation] = []
         try:
             answer = item.function(*values)
-            if isinstance(answer, bool):
-                return [] if answer else [_violation(ir, Clause("holds", False, ()))]
-            return [_violation(ir, clause) for clause in answer if not clause.holds]
+            clauses = [Clause("holds", answer, ())] if isinstance(answer, bool) else answer
+            for clause in clauses:
+                if not clause.holds:
+                    found.append(_violation(ir, clause))
         except STEP_ERRORS as error:
-            return [self._undefined(ir, error)]
+            found.append(self._undefined(ir, error))
+        return found
 
     def _undefined(self, ir: PropertyIR, error: BaseException) -> Violation:
         kind, message = failure_kind(error)
