@@ -23,6 +23,7 @@ from .codegen import I32, I64, WORDS, ModuleEmitter, Value, draw, int64
 
 VOID = ll.VoidType()
 INVALID = int64(-1)
+DRAWS_PER_ACTION = 256
 SIGNATURES = {
     "run": 2,  # (context, number of states to expand)
     "seed_states": 1,  # (context): find the initial states
@@ -684,9 +685,12 @@ class Driver:
             code.returns(-1)
             return code.function
         parameters = code.pointer("parameters")
-        with code.each(0, code.get("draws")):
-            action = draw(builder, code.place("seed"), int64(actions))
-            code.put("action", action)
+        # An action keeps its turn for many draws of arguments: one that few arguments enable is not starved by one
+        # that is always enabled.
+        with code.each(0, code.get("draws")) as attempt:
+            with code.when(code.test(builder.urem(attempt, int64(DRAWS_PER_ACTION)), "==", 0)):
+                code.put("action", draw(builder, code.place("seed"), int64(actions)))
+            action = code.get("action")
             possible = code.variable(1)
             after = code.function.append_basic_block()
 

@@ -21,6 +21,7 @@ from . import context as shared
 from . import status
 from .context import CHOICES
 from .counterexample import flat_step, found, trace_of
+from .driver import DRAWS_PER_ACTION
 from .machine import NativeMachine
 from .results import Limits, Progress, Simulation
 from .search import OnProgress, action_counts, branch_coverage, judged_names, one_each
@@ -28,7 +29,7 @@ from .store import StateStore
 
 ENGINE = "simulate"
 _SLICE = 20_000
-_DRAWS = 256
+_DRAWS = 16 * DRAWS_PER_ACTION
 _SHORTEN_SECONDS = 5.0
 _NO_STATE = Violation("deadlock", "no action is enabled", "deadlock", (), "no action is enabled")
 
