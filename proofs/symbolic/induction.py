@@ -365,6 +365,10 @@ def prove(
     progress: Callable[[Progress], None] | None = None,
     only: Collection[str] | None = None,
 ) -> Proof:
-    """Prove every property of a program at one scope by k-induction; see the package."""
+    """Prove every property inductive at a scope (k-inductive for k > 1), with vacuity checks.
+
+    `jobs` solver processes (default: one a core). `only` limits the obligations to these property identifiers (also
+    "checks", "vacuity"); all invariants stay hypotheses. A counterexample to induction is UNKNOWN, with a trace that
+    says `reachable=False`. What is not decided within `timeout_seconds`, or at Ctrl-C, is UNKNOWN."""
     deadline = time.monotonic() + timeout_seconds
     return _Run(program, sizes, spec or program.name, k, only, deadline, progress).prove(jobs)

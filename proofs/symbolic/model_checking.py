@@ -234,6 +234,6 @@ def bounded(
     jobs: int | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Bounded:
-    """Search for the shortest violation up to a depth; see the package."""
+    """Search for the shortest run from an initial state that breaks a clause or a check, up to `depth` steps."""
     deadline = time.monotonic() + timeout_seconds
     return _Run(program, sizes, spec or program.name, depth, deadline, progress).search(jobs)
