@@ -3,7 +3,7 @@
 The one idea: a representation that shares nothing with the checker's model nor with `buddy.pml`. A state is a pair
 (free lists, held blocks): for each order a tuple of head frames in list order, and a sorted tuple of (frame, order).
 Flags, orders, links, counters and reference counts do not exist here; in the machine they follow from these two.
-Source: Linux 6.1 mm/page_alloc.c (`__rmqueue_smallest`, `expand`, `__free_one_page`, `buddy_merge_likely`).
+Models: Linux 6.1 mm/page_alloc.c (`__rmqueue_smallest`, `expand`, `__free_one_page`, `buddy_merge_likely`).
 """
 
 from __future__ import annotations
