@@ -10,6 +10,7 @@ from kmemspec.model.lang.replay import replay
 from kmemspec.model.lang.verdict import Outcome
 from kmemspec.proofs.explore import Limits, explore
 from kmemspec.proofs.mutation import attempts
+from kmemspec.proofs.symbolic import prove
 from kmemspec.specs.loading import load
 
 MEASURED = {
@@ -91,3 +92,25 @@ def test_identifiers_are_unique_and_an_unknown_one_is_an_error() -> None:
     assert len({fault.identifier.lower() for fault in ALL}) == len(ALL)
     with pytest.raises(InputError, match="did you mean: merge-ignores-order"):
         find("ignores-order")
+
+
+def contradictions(fault: Fault, scope: str) -> set[str]:
+    """Properties that the proof says hold and the search violates."""
+    loaded = load(fault.spec, fault)
+    sizes = loaded.spec.scope(scope)
+    found = explore(loaded.program, sizes, limits=Limits(states=100_000), stop_at_first=False)
+    violated = {verdict.property for verdict in found.verdicts if verdict.outcome is Outcome.VIOLATED}
+    proof = prove(loaded.program, sizes)
+    return violated & {verdict.property for verdict in proof.verdicts if verdict.outcome is Outcome.HOLDS}
+
+
+@pytest.mark.parametrize("identifier", ["merge-ignores-order", "D7", "rmqueue-any-order", "nr-free-pages-not-updated"])
+def test_no_proof_contradicts_the_search(identifier: str) -> None:
+    """Obligations suppose all invariants; one that fails must take the others' `holds` with it."""
+    assert contradictions(find(identifier), "pages=4") == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ALL, ids=lambda fault: fault.identifier)
+def test_no_proof_contradicts_the_search_for_any_fault(fault: Fault) -> None:
+    assert contradictions(fault, "pages=6" if fault.scope == "default" else fault.scope) == set()

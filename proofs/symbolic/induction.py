@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...model.lang.ir import Program, PropertyIR, Sizes
 from ...model.lang.trace import FlatStep, Trace, Violation, to_step
@@ -311,9 +311,26 @@ class _Run:
             grouped.setdefault(obligation.property, []).append(obligation)
         based = {verdict.property: verdict for verdict in base}
         names = dict.fromkeys([*(p.identifier for p in self._program.properties), CHECKS, VACUITY])
-        return tuple(
-            self._verdict(name, grouped[name], based.get(name)) for name in names if name in grouped
-        )
+        verdicts = [self._verdict(name, grouped[name], based.get(name)) for name in names if name in grouped]
+        return tuple(self._grounded(verdicts))
+
+    def _grounded(self, verdicts: list[Verdict]) -> list[Verdict]:
+        """Every obligation supposes all invariants, so when one of them is not proved nothing else is, either; those
+        that were not asked about are named in the bound."""
+        invariants = dict.fromkeys(p.identifier for p in self._program.properties if p.kind == "invariant")
+        answered = {verdict.property: verdict.outcome for verdict in verdicts}
+        unproved = [name for name in invariants if answered.get(name, Outcome.HOLDS) is not Outcome.HOLDS]
+        assumed = [name for name in invariants if name not in answered]
+        reason = f"every step keeps it, but only given invariants that are not proved: {', '.join(unproved)}"
+        result: list[Verdict] = []
+        for verdict in verdicts:
+            if verdict.outcome is Outcome.HOLDS and verdict.property != VACUITY:
+                if unproved:
+                    verdict = replace(verdict, outcome=Outcome.UNKNOWN, reason=reason)
+                elif assumed:
+                    verdict = replace(verdict, bound=f"{verdict.bound}, given {', '.join(assumed)}")
+            result.append(verdict)
+        return result
 
     def _verdict(self, name: str, obligations: list[Obligation], base: Verdict | None) -> Verdict:
         outcomes = [obligation.outcome for obligation in obligations]
