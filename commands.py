@@ -343,7 +343,7 @@ def _write_kills(session: Session, file: str | None, rows: Sequence[report.KillR
 
 def graph(options: argparse.Namespace, session: Session) -> Outcome:
     """A picture of a trace file, or the state graph of a specification."""
-    from .views import dot, render
+    from .views import dot, render, svg
 
     check_place(options.output)
     if options.what.endswith(".json"):
@@ -357,7 +357,7 @@ def graph(options: argparse.Namespace, session: Session) -> Outcome:
             render.render(trace, options.output, dimension_sorts=sorts, trace_file=options.what)
             print(f"{options.output} written: {_trace_title(trace)}")
         else:
-            print(dot.dot(trace, dot.Options(dimension_sorts=sorts)), end="")
+            print(dot.dot(trace, svg.Options(dimension_sorts=sorts)), end="")
         return Outcome.HOLDS
     from .views import state_graph
 

@@ -7,13 +7,13 @@ PDF or a graph to edit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..model.lang.trace import Plain, Trace
 from .changes import Culprits, Grid, Path, Row, call_text, changes, layout, path_text, value_text
-from .memory_map import BUDDY, Block, FreeList, Memory, MemoryMap, culprits, lanes_of, read, shown_link
+from .memory_map import Block, FreeList, Memory, culprits, lanes_of, read, shown_link
+from .svg import Options
 from .table import blame, elements_text, headline, standing, title
 from .text import markup
 
@@ -27,15 +27,6 @@ LISTED = 12
 ROWS = 60
 RED, CHANGED, QUIET, FREE, HELD, TWICE = "#d00000", "#b35c00", "#6a6a6a", "#d3ecd0", "#cfe0f7", "#ffb3b3"
 FREE_LINE, HELD_LINE, FRAME = "#2e7d32", "#2f5d9b", "#c9c9c9"
-
-
-@dataclass(frozen=True)
-class Options:
-    """As for `svg`: where the memory map is, how many of the last steps, and the sorts of arrays if known."""
-
-    memory_map: MemoryMap = BUDDY
-    panels: int = 8
-    dimension_sorts: Mapping[str, Sequence[str]] | None = None
 
 
 def dot(trace: Trace, options: Options | None = None) -> str:

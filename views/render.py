@@ -49,7 +49,7 @@ def render(
         options = table.Options(file=trace_file, dimension_sorts=dimension_sorts, memory_map=where)
         write(path, table.text(trace, options))
     else:
-        source = dot.dot(trace, dot.Options(where, panels, dimension_sorts))
+        source = dot.dot(trace, svg.Options(where, panels, dimension_sorts))
         write(path, source if suffix in (".dot", ".gv") else run_dot(source, suffix[1:]))
 
 

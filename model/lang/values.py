@@ -47,10 +47,6 @@ class Place:
     type: FieldType
     checked: int = 0
 
-    @property
-    def is_array(self) -> bool:
-        return self.type.element is not None
-
     def describe(self) -> str:
         if self.type.record is not None:
             return f"a record ({self.type.record.__name__})"

@@ -6,8 +6,9 @@ steps. LLVM is imported when one of them is first used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ...model.lang.lazily import attributes_of
 from .results import ActionCount, BranchCoverage, Exploration, Limits, Progress, Simulation
 
 if TYPE_CHECKING:
@@ -27,12 +28,6 @@ __all__ = [
     "simulate",
 ]
 
-_HOME = {"NativeMachine": "machine", "explore": "search", "simulate": "walk"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = attributes_of(
+    __name__, {"NativeMachine": "machine", "explore": "search", "simulate": "walk"}
+)

@@ -12,8 +12,9 @@ Importing this package imports nothing heavy.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ...model.lang.lazily import attributes_of
 from .results import Bounded, Obligation, Progress, Proof
 
 if TYPE_CHECKING:
@@ -24,12 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Bounded", "Obligation", "Progress", "Proof", "SymbolicMachine", "bounded", "export", "prove"]
 
-_HOME = {"SymbolicMachine": "machine", "bounded": "model_checking", "export": "smtlib", "prove": "induction"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = attributes_of(
+    __name__, {"SymbolicMachine": "machine", "bounded": "model_checking", "export": "smtlib", "prove": "induction"}
+)

@@ -6,8 +6,9 @@ of them is first used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ...model.lang.lazily import attributes_of
 from .results import ActionCount, BranchCoverage, StatefulProgress, StatefulRun
 
 if TYPE_CHECKING:
@@ -16,12 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ActionCount", "BranchCoverage", "StatefulProgress", "StatefulRun", "run", "state_machine"]
 
-_HOME = {"run": "engine", "state_machine": "machine"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = attributes_of(
+    __name__, {"run": "engine", "state_machine": "machine"}
+)
