@@ -25,3 +25,12 @@ REQUIREMENTS = (
     ),
 )
 DERIVED = {"frames": frames}
+ONE_TYPE = {
+    **DERIVED,
+    "migratetypes": lambda sizes: 1,
+    "pageblock_order": lambda sizes: sizes["orders"] - 1,
+    "pageblocks": lambda sizes: sizes["frames"] >> sizes["pageblock_order"],
+    "references": lambda sizes: 1,
+    "cma_long": lambda sizes: 1,
+}
+"""The further sizes of a zone with one migrate type, pageblocks of the top order and no speculative references."""

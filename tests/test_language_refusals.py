@@ -454,6 +454,7 @@ CASES: list[tuple[str, str]] = [
     ("annotation", record("«x: M»")),
     ("annotation", record("«x: Array[Annotated[int, Range(1, 2)], bool]»")),
     ("annotation", record("«x: Array[Cell, Annotated[int, FromScope('cells')]]»")),
+    ("annotation", record("«x: Annotated[int, FromScope()]»")),
     ("annotation", record("«x: Count = 1»")),
     ("annotation", record("«_x: Count»")),
     ("annotation", record("«x: Count»\n    def __init__(self):\n        pass")),

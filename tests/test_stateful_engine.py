@@ -21,7 +21,7 @@ MERGE = Fault(
     "buddy",
     module="model.buddy",
     function="page_is_buddy",
-    find="    if zone.mem_map[buddy].order != order:\n        return False\n",
+    find="    if memory.mem_map[buddy].order != order:\n        return False\n",
     replace="",
     expected=("B4",),
 )

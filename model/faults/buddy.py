@@ -32,7 +32,7 @@ FAULTS = (
         "merge-ignores-order",
         "a block merges with its buddy even if that is free in a smaller size",
         "page_is_buddy",
-        "    if zone.mem_map[buddy].order != order:\n        return False\n",
+        "    if memory.mem_map[buddy].order != order:\n        return False\n",
         "",
         ("B4", "B6", "B12"),
     ),
@@ -40,7 +40,7 @@ FAULTS = (
         "merge-ignores-pagebuddy",
         "a block merges with a buddy that is not free, by its stale order",
         "page_is_buddy",
-        "    if not zone.mem_map[buddy].buddy:\n        return False\n",
+        "    if not memory.mem_map[buddy].buddy:\n        return False\n",
         "",
         ("checks", "B4"),
     ),
@@ -48,9 +48,9 @@ FAULTS = (
         "merge-ignores-zone",
         "a block merges with a buddy outside its zone",
         "page_is_buddy",
-        "    if not zone_spans_pfn(zone, buddy):\n        return False\n    if not zone.mem_map[buddy].buddy:\n"
+        "    if not zone_spans_pfn(zone, buddy):\n        return False\n    if not memory.mem_map[buddy].buddy:\n"
         "        return False\n",
-        "    if zone_spans_pfn(zone, buddy) and not zone.mem_map[buddy].buddy:\n        return False\n",
+        "    if zone_spans_pfn(zone, buddy) and not memory.mem_map[buddy].buddy:\n        return False\n",
         ("B2", "B4", "checks"),
         scope="pages=7",
     ),
@@ -58,32 +58,32 @@ FAULTS = (
         "rmqueue-keeps-pagebuddy",
         "an allocated block keeps PageBuddy",
         "del_page_from_free_list",
-        "    zone.mem_map[page].buddy = False\n    zone.mem_map[page].order = 0\n",
-        "    zone.mem_map[page].order = 0\n",
+        "    memory.mem_map[page].buddy = False\n    memory.mem_map[page].order = 0\n",
+        "    memory.mem_map[page].order = 0\n",
         ("checks", "B6"),
     ),
     _fault(
         "expand-wrong-half",
         "expand gives back the lower half, which is also allocated",
         "expand",
-        "        add_to_free_list(zone, page + (1 << high), high)\n"
-        "        set_buddy_order(zone, page + (1 << high), high)",
-        "        add_to_free_list(zone, page, high)\n        set_buddy_order(zone, page, high)",
+        "        add_to_free_list(memory, zone, page + (1 << high), high, migratetype)\n"
+        "        set_buddy_order(memory, page + (1 << high), high)",
+        "        add_to_free_list(memory, zone, page, high, migratetype)\n        set_buddy_order(memory, page, high)",
         ("checks", "B4"),
     ),
     _fault(
         "expand-wrong-list",
         "expand puts the upper half on the list of the next order",
         "expand",
-        "add_to_free_list(zone, page + (1 << high), high)",
-        "add_to_free_list(zone, page + (1 << high), high + 1)",
+        "add_to_free_list(memory, zone, page + (1 << high), high, migratetype)",
+        "add_to_free_list(memory, zone, page + (1 << high), high + 1, migratetype)",
         ("B6", "B12", "B7"),
     ),
     _fault(
         "expand-forgets-flag",
         "expand does not mark the upper half as a free block",
         "expand",
-        "        set_buddy_order(zone, page + (1 << high), high)\n",
+        "        set_buddy_order(memory, page + (1 << high), high)\n",
         "",
         ("B4", "B5", "B6"),
     ),
@@ -98,17 +98,17 @@ FAULTS = (
     _fault(
         "nr-free-pages-not-updated",
         "an allocation does not lower NR_FREE_PAGES",
-        "rmqueue",
-        "        zone.nr_free_pages -= 1 << order\n",
-        "        zone.nr_free_pages -= 0\n",
+        "alloc_pages",
+        "        mod_zone_freepage_state(m.zone, -(1 << order), get_pageblock_migratetype(m.memory, page))\n",
+        "",
         ("B8",),
     ),
     _fault(
         "nr-free-pages-whole-block",
         "an allocation lowers NR_FREE_PAGES by the whole block that it splits",
         "rmqueue_smallest",
-        "        expand(zone, page, order, current_order)\n",
-        "        expand(zone, page, order, current_order)\n"
+        "        expand(memory, zone, page, order, current_order, migratetype)\n",
+        "        expand(memory, zone, page, order, current_order, migratetype)\n"
         "        zone.nr_free_pages -= (1 << current_order) - (1 << order)\n",
         ("B8",),
     ),
@@ -116,9 +116,9 @@ FAULTS = (
         "merge-without-list-del",
         "a merged buddy stays on its free list",
         "free_one_page",
-        "        del_page_from_free_list(zone, buddy_pfn, order)\n",
-        "        zone.mem_map[buddy_pfn].buddy = False\n"
-        "        zone.mem_map[buddy_pfn].order = 0\n"
+        "        del_page_from_free_list(memory, zone, buddy_pfn, order)\n",
+        "        memory.mem_map[buddy_pfn].buddy = False\n"
+        "        memory.mem_map[buddy_pfn].order = 0\n"
         "        zone.free_area[order].nr_free -= 1\n",
         ("B6", "B7"),
     ),
@@ -126,18 +126,19 @@ FAULTS = (
         "merge-keeps-nr-free",
         "nr_free is not lowered when a buddy is merged",
         "free_one_page",
-        "        del_page_from_free_list(zone, buddy_pfn, order)\n",
-        "        list_del(zone, buddy_pfn, order)\n"
-        "        zone.mem_map[buddy_pfn].buddy = False\n"
-        "        zone.mem_map[buddy_pfn].order = 0\n",
+        "        del_page_from_free_list(memory, zone, buddy_pfn, order)\n",
+        "        list_del(memory, zone.free_area[order].free_list[migratetype], buddy_pfn)\n"
+        "        memory.mem_map[buddy_pfn].buddy = False\n"
+        "        memory.mem_map[buddy_pfn].order = 0\n",
         ("B7",),
     ),
     _fault(
         "merge-keeps-pagebuddy",
         "a merged buddy keeps PageBuddy",
         "free_one_page",
-        "        del_page_from_free_list(zone, buddy_pfn, order)\n",
-        "        list_del(zone, buddy_pfn, order)\n        zone.free_area[order].nr_free -= 1\n",
+        "        del_page_from_free_list(memory, zone, buddy_pfn, order)\n",
+        "        list_del(memory, zone.free_area[order].free_list[migratetype], buddy_pfn)\n"
+        "        zone.free_area[order].nr_free -= 1\n",
         ("B6", "B10", "B3"),
     ),
     _fault(
@@ -160,12 +161,12 @@ FAULTS = (
         "D1",
         "the block is inserted before merging, and the lower-order entry stays behind",
         "free_one_page",
-        "        page = buddy_pfn & page\n        order += 1\n    set_buddy_order(zone, page, order)\n",
-        "        set_buddy_order(zone, page, order)\n"
-        "        add_to_free_list(zone, page, order)\n"
+        "        page = buddy_pfn & page\n        order += 1\n    set_buddy_order(memory, page, order)\n",
+        "        set_buddy_order(memory, page, order)\n"
+        "        add_to_free_list(memory, zone, page, order, migratetype)\n"
         "        page = buddy_pfn & page\n"
         "        order += 1\n"
-        "    set_buddy_order(zone, page, order)\n",
+        "    set_buddy_order(memory, page, order)\n",
         ("B3", "B6"),
         f"{RCORE} 6a89f48 (#8)",
         "D1",
@@ -204,10 +205,10 @@ FAULTS = (
         "B5x",
         "the page of a buddy that need not exist is read at the highest order",
         "free_one_page",
-        "    set_buddy_order(zone, page, order)\n",
+        "    set_buddy_order(memory, page, order)\n",
         "    if order == len(zone.free_area) - 1:\n"
-        "        assert zone.mem_map[find_buddy_pfn(page, order)].order <= order\n"
-        "    set_buddy_order(zone, page, order)\n",
+        "        assert memory.mem_map[find_buddy_pfn(page, order)].order <= order\n"
+        "    set_buddy_order(memory, page, order)\n",
         ("checks",),
         "Muchun Song, 2020-12 (fixes d9dddbf55667): merge loop up to max_order",
         "B5x",
@@ -244,8 +245,8 @@ FAULTS = (
         "free-head-only",
         "freeing a block gives back its head page and loses its tails",
         "free_pages",
-        "    free_one_page(m.zone, page, order, False)\n",
-        "    free_one_page(m.zone, page, 0, False)\n",
+        "    free_one_page(m.memory, m.zone, page, order, get_pageblock_migratetype(m.memory, page), False)\n",
+        "    free_one_page(m.memory, m.zone, page, 0, get_pageblock_migratetype(m.memory, page), False)\n",
         ("B23", "B4", "B5"),
         "e320d3012d25 fixed this for pages with a second reference; here in its plainest form",
         "B1x",
@@ -254,17 +255,17 @@ FAULTS = (
         "free-keeps-reference",
         "a freed page keeps its reference",
         "free_pages",
-        "    m.zone.mem_map[page].refcount = 0\n",
-        "    m.zone.mem_map[page].refcount = 1\n",
+        "    m.memory.mem_map[page].refcount = 0\n",
+        "    m.memory.mem_map[page].refcount = 1\n",
         ("B18",),
         "own, for the reference counts",
     ),
     _fault(
         "tail-without-back-link",
         "add_to_free_list_tail does not link back to the old tail",
-        "add_to_free_list_tail",
-        "    zone.mem_map[page].prev = tail\n",
-        "    zone.mem_map[page].prev = None\n",
+        "list_add_tail",
+        "    memory.mem_map[page].prev = tail\n",
+        "    memory.mem_map[page].prev = None\n",
         ("B12",),
         "own, for the list links",
     ),
@@ -272,8 +273,8 @@ FAULTS = (
         "flag-one-order-too-high",
         "the merged block is marked one order too high",
         "free_one_page",
-        "    set_buddy_order(zone, page, order)\n",
-        "    set_buddy_order(zone, page, order + 1)\n",
+        "    set_buddy_order(memory, page, order)\n",
+        "    set_buddy_order(memory, page, order + 1)\n",
         ("B13", "B6", "B1"),
         "own, for the bound on the order",
     ),

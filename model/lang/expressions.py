@@ -38,7 +38,7 @@ from .ir import (
 )
 from .records import indices
 from .sorts import AnnotationError, FromScope, scalar_type
-from .values import Kind, Place, Signature, Value, is_non_negative, kind_of
+from .values import Kind, Place, Signature, Value, is_a, is_non_negative, kind_of
 
 REFUSED: dict[type[ast.AST], tuple[str, str, str]] = {
     ast.Lambda: ("lambda", "a lambda is not in the language", "define a function with def"),
@@ -387,9 +387,10 @@ class ExpressionLowering:
     def at(self, place: Place, node: ast.AST) -> Value | Place:
         """A place itself if it is a record or an array, else the value there."""
         type_ = place.type
-        if type_.constant is not None:
-            size = self.inside(place, SizeOf(type_.constant), node)
-            return Value(size, Kind.INTEGER, None, type_.constant.parameter is None and type_.constant.offset >= 0)
+        if type_.constants:
+            size = self.inside(place, self.constant_of(place), node)
+            least = all(constant.parameter is None and constant.offset >= 0 for constant in type_.constants)
+            return Value(size, Kind.INTEGER, None, least)
         if type_.scalar is None:
             return place
         leaf = self.program.leaf(place.root, place.path)
@@ -397,6 +398,16 @@ class ExpressionLowering:
             self.reads_ghost = (self.filename, node)
         load = Load(place.root, leaf, place.indices, self.where(node))
         return Value(load, kind_of(type_.scalar), type_.scalar, is_non_negative(type_.scalar))
+
+    def constant_of(self, place: Place) -> Expression:
+        """The constant of the scope that a place holds: by the index of the nearest array element around it."""
+        *first, last = place.type.constants
+        if not place.indices:
+            return SizeOf(place.type.constant_at(0))
+        chosen: Expression = SizeOf(last)
+        for number, constant in reversed(list(enumerate(first))):
+            chosen = Conditional(Compare("==", place.indices[-1], Constant(number)), SizeOf(constant), chosen)
+        return chosen
 
     def inside(self, place: Place, expression: Expression, node: ast.AST) -> Expression:
         """The expression, which fails when an index on the way to the place is outside its array.
@@ -668,7 +679,7 @@ class ExpressionLowering:
             raise self.refusal(
                 node, "record-expected", f"{name} is {what}, {value.kind.value} is given", "pass the record"
             )
-        if value.type.record is not wanted.record:
+        if not is_a(value.type.record, wanted.record):
             raise self.refusal(node, "record-type", f"{name} is {what}, {value.describe()} is given", f"pass {what}")
 
     def length(self, node: ast.Call) -> Value:

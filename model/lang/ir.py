@@ -79,13 +79,15 @@ class BooleanType:
 class IntegerType:
     """Integers low..high (inclusive); with `optional` also NONE, and then low is 0 or more.
 
-    `sort` is set for references into a finite sort (for display), `labels` for enums."""
+    `sort` is set for references into a finite sort (for display and symmetry), `labels` for enums. `of` names the two
+    sorts of which a product sort is made: its element (i, j) is the number i * size of the second + j."""
 
     low: Size
     high: Size
     optional: bool = False
     sort: str | None = None
     labels: tuple[str, ...] = ()
+    of: tuple[str, ...] = ()
 
     def bounds(self, sizes: Sizes) -> tuple[int, int]:
         """Smallest and largest value, NONE included."""
@@ -133,6 +135,7 @@ class Leaf:
     type: LeafType
     ghost: bool = False
     dimension_sorts: tuple[str, ...] = ()
+    dimension_products: tuple[tuple[str, ...], ...] = ()
 
     def count(self, sizes: Sizes) -> int:
         """How many elements this leaf has at a scope."""
@@ -501,7 +504,9 @@ class PropertyIR:
 
 @dataclass(frozen=True)
 class Program:
-    """A whole specification, ready for the engines. `fingerprint` identifies its content (for caches)."""
+    """A whole specification, ready for the engines. `fingerprint` identifies its content (for caches); `symmetric`
+    names the sorts whose elements are declared to be interchangeable; `parameters` are all sizes by name, `derived` those
+    of them that follow from the others."""
 
     name: str
     parameters: tuple[str, ...]
@@ -514,6 +519,8 @@ class Program:
     positions: tuple[Position, ...]
     fingerprint: str
     deadlock_free: bool = False
+    symmetric: tuple[str, ...] = ()
+    derived: tuple[str, ...] = ()
 
     def schema_of(self, root: int) -> Schema:
         if root in (CURRENT, BEFORE):

@@ -55,7 +55,7 @@ from .records import FieldType, Record, schema_of
 from .sorts import AnnotationError, size
 from .spec import Refinement, Spec
 from .statements import StatementLowering
-from .values import Kind, Place, Signature, kind_of, signature_of
+from .values import Kind, Place, Signature, is_a, kind_of, signature_of
 
 
 def lower(spec: Spec) -> Program:
@@ -207,7 +207,7 @@ class ProgramLowering:
         wanted = signature.place
         assert wanted is not None
         same = place is not None and (
-            place.type.record is wanted.record if wanted.record is not None else place.type.element is not None
+            is_a(place.type.record, wanted.record) if wanted.record is not None else place.type.element is not None
         )
         if not same:
             filename = inspect.unwrap(function).__code__.co_filename
@@ -286,7 +286,9 @@ class ProgramLowering:
         positions = tuple(sorted(self.positions, key=self.positions.__getitem__))
         names = tuple([parameter.name for parameter in spec.parameters] + list(spec.derived))
         self.check_parameters(names)
-        content = repr((names, self.schema, self.abstract_schema, self.functions, init, actions, properties))
+        content = repr(
+            (names, self.schema, self.abstract_schema, self.functions, init, actions, properties, spec.symmetric)
+        )
         return Program(
             spec.name,
             names,
@@ -299,6 +301,8 @@ class ProgramLowering:
             positions,
             hashlib.sha256(content.encode()).hexdigest(),
             spec.deadlock_free,
+            spec.symmetric,
+            tuple(spec.derived),
         )
 
     def check_parameters(self, names: tuple[str, ...]) -> None:

@@ -2,15 +2,20 @@
 
 The one idea: a record checks what is assigned to it against the declared type, so that the CPython engine reports
 the same range, bounds and None violations as the others, at the line where they happen. A journal of old values
-(`Store.journal`) lets an engine undo a step whose guard turned out false.
+(`Store.journal`) lets an engine undo a step whose guard turned out false, and tells it what a step changed.
+
+A machine of a real size has millions of cells, nearly all at their initial value. So an array holds what was touched:
+it is a dict, which CPython reads as fast as a list, and what is not in it has its initial value. Making the record
+that was not there is no write.
 """
 
 from __future__ import annotations
 
 import enum
+import math
 import typing
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, TypeVar
 
 from .ir import BooleanType, FailureKind, IntegerType, Leaf, LeafType, MachineType, Schema, Size, Sizes
@@ -29,24 +34,56 @@ class StepFailure(Exception):  # noqa: N818 (a finding about the specification, 
         self.message = message
 
 
-@dataclass(slots=True)
+DENSE_MAX = 1024
+"""Arrays of scalars up to this length hold every cell from the start: an untouched cell costs a call to read."""
+
+Holder = Any
+"""A Record or an Array, as the journal names it."""
+
+Key = Any
+"""The field of a record (a string) or the index of an array."""
+
+Change = tuple[Holder, Key, Any]
+"""What the journal keeps of a write: where, and the value before."""
+
+
+@dataclass(slots=True, eq=False)
 class Store:
     """What all records of one machine share: the resolved scope and, during a step, the journal of old values."""
 
     sizes: Sizes
-    journal: list[Callable[[], None]] | None = None
+    dense_max: int = DENSE_MAX
+    journal: list[Change] | None = None
+    classes: dict[type[Record], type[Record]] = field(default_factory=dict)
+    cells: dict[int, _Cell] = field(default_factory=dict)
+    plan: tuple[Record, Schema, list[_LeafPlan]] | None = None
 
     def begin(self) -> None:
         self.journal = []
 
-    def commit(self) -> None:
-        self.journal = None
+    def commit(self) -> list[Change]:
+        """Keep what was written since `begin`, and say what that was, oldest first."""
+        changes, self.journal = self.journal or [], None
+        return changes
 
     def rollback(self) -> None:
         """Undo everything since `begin`, newest first."""
-        for undo in reversed(self.journal or []):
-            undo()
-        self.journal = None
+        changes, self.journal = self.journal or [], None
+        for holder, key, old in reversed(changes):
+            put(holder, key, old)
+
+
+def put(holder: Holder, key: Key, value: Any) -> None:
+    """Write a cell without checks and without the journal."""
+    if isinstance(holder, Array):
+        _put(holder, key, value)
+    else:
+        holder.__dict__[key] = value
+
+
+def present(holder: Holder, key: Key) -> Any:
+    """What a cell holds now."""
+    return holder[key] if isinstance(holder, Array) else holder.__dict__[key]
 
 
 def _acceptor(type_: LeafType, sizes: Sizes) -> Callable[[str, Any], Any]:
@@ -100,7 +137,8 @@ def to_integer(value: Any) -> int:
 
 @dataclass(frozen=True)
 class FieldType:
-    """A resolved annotation: a scalar, a record, an array of either, or a constant of the scope."""
+    """A resolved annotation: a scalar, a record, an array of either, or a constant of the scope (one for each of the
+    first elements of the array around it)."""
 
     scalar: LeafType | None = None
     enumeration: type[enum.IntEnum] | None = None
@@ -108,8 +146,13 @@ class FieldType:
     element: FieldType | None = None
     length: Size | None = None
     index_sort: str = ""
-    constant: Size | None = None
+    index_product: tuple[str, ...] = ()
+    constants: tuple[Size, ...] = ()
     ghost: bool = False
+
+    def constant_at(self, index: int) -> Size:
+        """The constant that the element of this index has, in the nearest array around the field."""
+        return self.constants[min(index, len(self.constants) - 1)]
 
 
 def field_type(annotation: Any) -> FieldType:
@@ -129,10 +172,13 @@ def field_type(annotation: Any) -> FieldType:
             raise AnnotationError("an array is indexed by a sort or an enum", "write Array[Page, …] with Page a Sort")
         length = Size(index.high.parameter, index.high.offset + 1)
         element = field_type(element_annotation)
-        return FieldType(element=element, length=length, index_sort=index.sort or "", ghost=ghost)
+        sort = index.sort or ""
+        return FieldType(element=element, length=length, index_sort=sort, index_product=index.of, ghost=ghost)
     type_ = scalar_type(annotation)
     if isinstance(type_, FromScope):
-        return FieldType(constant=size(type_.size), ghost=ghost)
+        if not type_.sizes:
+            raise AnnotationError("FromScope names no size", 'write FromScope("pages")')
+        return FieldType(constants=tuple(size(item) for item in type_.sizes), ghost=ghost)
     bare = next((item for item in (annotation, *typing.get_args(annotation)) if _is_enum(item)), None)
     return FieldType(scalar=type_, enumeration=bare, ghost=ghost)
 
@@ -159,7 +205,7 @@ class Record:
 
     _types: dict[str, FieldType]
     _store: Store
-    _acceptors: dict[str, Callable[[str, Any], Any]]
+    _place: tuple[Holder, Key] | None
 
     @classmethod
     def field_types(cls) -> dict[str, FieldType]:
@@ -179,80 +225,185 @@ class Record:
             cls._types = cached
         return cached
 
-    def __init__(self, store: Store) -> None:
-        object.__setattr__(self, "_store", store)
-        acceptors: dict[str, Callable[[str, Any], Any]] = {}
-        object.__setattr__(self, "_acceptors", acceptors)
-        for name, type_ in type(self).field_types().items():
-            object.__setattr__(self, name, _initial(type_, store))
-            if type_.scalar is not None:
-                acceptors[name] = _acceptor(type_.scalar, store.sizes)
+    def __new__(cls, store: Store, index: int = 0, place: tuple[Holder, Key] | None = None) -> typing.Self:
+        """`index` is that of the nearest array element around the record, `place` the record or array it is in."""
+        made = object.__new__(store.classes.get(cls) or _concrete(cls, store))
+        fields = made.__dict__
+        fields.update(made._initial_fields)  # type: ignore[attr-defined]
+        fields["_place"] = place
+        for name, type_ in made._compound_fields:  # type: ignore[attr-defined]
+            fields[name] = _initial(type_, store, index, (made, name))
+        return typing.cast("typing.Self", made)
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        acceptor = self._acceptors.get(name)
-        if acceptor is None:
-            raise AttributeError(f"{type(self).__name__}.{name} cannot be assigned")
-        value = acceptor(name, value)
-        journal = self._store.journal
+
+def _concrete(cls: type[Record], store: Store) -> type[Record]:
+    """The class of a store's records: what all instances share, in a closure where CPython finds it fastest."""
+    types = cls.field_types()
+    scalars = {name: type_.scalar for name, type_ in types.items() if type_.scalar is not None}
+    acceptors = {name: _acceptor(type_, store.sizes) for name, type_ in scalars.items()}
+    limits = {name: _quick_limits(type_, store.sizes) for name, type_ in scalars.items()}
+    optional = frozenset(name for name, type_ in scalars.items() if _is_optional(type_))
+
+    def assign(self: Record, name: str, value: Any) -> None:
+        if value is None:
+            if name not in optional:
+                value = _acceptor_of(acceptors, self, name)(name, value)
+        else:
+            low, high = limits.get(name, NEVER)
+            if not low <= value <= high:
+                value = _acceptor_of(acceptors, self, name)(name, value)
+        fields = self.__dict__
+        journal = store.journal
         if journal is not None:
-            old = getattr(self, name)
-            journal.append(lambda: object.__setattr__(self, name, old))
-        object.__setattr__(self, name, value)
+            journal.append((self, name, fields[name]))
+        fields[name] = value
+
+    members = {
+        "__setattr__": assign,
+        "__module__": cls.__module__,
+        "__doc__": cls.__doc__,
+        "_types": types,
+        "_store": store,
+        "_initial_fields": {name: _initial(types[name], store, 0, None) for name in scalars},
+        "_compound_fields": [item for item in types.items() if item[0] not in scalars],
+    }
+    store.classes[cls] = type(cls.__name__, (cls,), members)
+    return store.classes[cls]
 
 
-def _initial(type_: FieldType, store: Store) -> Any:
+NEVER = (1, 0)
+"""Limits that no value is within."""
+
+
+def _quick_limits(type_: LeafType, sizes: Sizes) -> tuple[int, int]:
+    """Between these a value other than None is stored as it is; any other goes through the acceptor."""
+    if isinstance(type_, BooleanType):
+        return NEVER
+    return (type_.low.value(sizes) if isinstance(type_, IntegerType) else type_.bounds(sizes)[0]), type_.bounds(sizes)[1]
+
+
+def _is_optional(type_: LeafType) -> bool:
+    return isinstance(type_, IntegerType) and type_.optional
+
+
+def _acceptor_of(acceptors: dict[str, Callable[[str, Any], Any]], record: Record, name: str) -> Callable[..., Any]:
+    acceptor = acceptors.get(name)
+    if acceptor is None:
+        raise AttributeError(f"{type(record).__name__}.{name} cannot be assigned")
+    return acceptor
+
+
+def _initial(type_: FieldType, store: Store, index: int, place: tuple[Holder, Key] | None) -> Any:
+    """What a field or an array element holds at first; `index` is that of the nearest array element around it."""
     if type_.record is not None:
-        return type_.record(store)
+        return type_.record(store, index, place)
     if type_.element is not None:
-        return Array._make(type_, store)
-    if type_.constant is not None:
-        return type_.constant.value(store.sizes)
+        return Array._make(type_, store, place)
+    if type_.constants:
+        return type_.constant_at(index).value(store.sizes)
     assert type_.scalar is not None
     return to_python(type_.scalar.initial(store.sizes), type_.scalar, type_.enumeration)
 
 
-class Array(Generic[Index, Element]):
-    """One element for each member of a finite sort, all there from the start."""
+@dataclass(slots=True, eq=False)
+class _Cell:
+    """What all arrays of one type in one store have in common (the type is kept, for it is known by its id)."""
 
-    _cells: list[Any]
+    array: FieldType
+    type: FieldType
+    length: int
+    scalar: LeafType | None
+    initial: Any
+    accept: Callable[[str, Any], Any] | None
+    low: int
+    high: int
+    optional: bool
+    filled: dict[int, Any] | None
+
+
+def _cell(type_: FieldType, store: Store) -> _Cell:
+    assert type_.element is not None
+    assert type_.length is not None
+    scalar, length = type_.element.scalar, type_.length.value(store.sizes)
+    if scalar is None:
+        return _Cell(type_, type_.element, length, None, None, None, *NEVER, False, None)
+    initial = _initial(type_.element, store, 0, None)
+    filled = dict.fromkeys(range(length), initial) if length <= store.dense_max else None
+    accept, (low, high) = _acceptor(scalar, store.sizes), _quick_limits(scalar, store.sizes)
+    return _Cell(type_, type_.element, length, scalar, initial, accept, low, high, _is_optional(scalar), filled)
+
+
+if typing.TYPE_CHECKING:
+
+    class _Elements(Generic[Index, Element]):
+        """What a specification may do with an array: the rest of dict is none of its business."""
+
+        def __getitem__(self, index: Index) -> Element: ...
+
+else:
+    _Elements = dict
+
+
+_put: Callable[[Any, Any, Any], None] = dict.__setitem__
+
+
+class Array(Generic[Index, Element], _Elements[Index, Element]):
+    """One element for each member of a finite sort, all there from the start as far as anyone can tell.
+
+    What was not touched is not in the dict: `__missing__` gives its initial value, or makes its record."""
+
+    __slots__ = ("_cell", "_place", "_store")
+    _cell: _Cell
     _store: Store
-    _acceptor: Callable[[str, Any], Any] | None
+    _place: tuple[Holder, Key] | None
 
     @classmethod
-    def _make(cls, type_: FieldType, store: Store) -> Array[Any, Any]:
-        assert type_.element is not None
-        assert type_.length is not None
+    def _make(cls, type_: FieldType, store: Store, place: tuple[Holder, Key] | None) -> Array[Any, Any]:
         array = cls()
         array._store = store
-        array._cells = [_initial(type_.element, store) for _ in range(type_.length.value(store.sizes))]
-        scalar = type_.element.scalar
-        array._acceptor = None if scalar is None else _acceptor(scalar, store.sizes)
+        array._place = place
+        cell = store.cells.get(id(type_))
+        if cell is None:
+            cell = store.cells[id(type_)] = _cell(type_, store)
+        array._cell = cell
+        if cell.filled is not None:
+            dict.update(array, cell.filled)  # type: ignore[call-overload]
         return array
 
     def _check(self, index: Any) -> None:
         if index is None:
             raise StepFailure(FailureKind.NONE, "None used as an index")
-        if not 0 <= index < len(self._cells):
-            raise StepFailure(FailureKind.BOUNDS, f"index {index} outside 0..{len(self._cells) - 1}")
+        if not 0 <= index < self._cell.length:
+            raise StepFailure(FailureKind.BOUNDS, f"index {index} outside 0..{self._cell.length - 1}")
 
-    def __getitem__(self, index: Index) -> Element:
+    def __missing__(self, index: Any) -> Any:
         self._check(index)
-        return typing.cast(Element, self._cells[index])  # type: ignore[call-overload]
+        cell = self._cell
+        if cell.scalar is not None:
+            return cell.initial
+        made = _initial(cell.type, self._store, index, (self, index))
+        _put(self, index, made)
+        return made
 
     def __setitem__(self, index: Index, value: Element) -> None:
-        self._check(index)
-        if self._acceptor is None:
+        cell = self._cell
+        if index is None or not 0 <= index < cell.length:  # type: ignore[operator]
+            self._check(index)
+        if cell.accept is None:
             raise AttributeError("an array of records cannot be assigned, only the fields of its records")
-        position = typing.cast(int, index)
-        stored = self._acceptor(f"element {index}", value)
+        stored: Any = value
+        if stored is None:
+            if not cell.optional:
+                stored = cell.accept(f"element {index}", value)
+        elif not cell.low <= stored <= cell.high:
+            stored = cell.accept(f"element {index}", value)
         journal = self._store.journal
         if journal is not None:
-            old = self._cells[position]
-            journal.append(lambda: self._cells.__setitem__(position, old))
-        self._cells[position] = stored
+            journal.append((self, index, self[index]))
+        _put(self, index, stored)
 
     def __len__(self) -> int:
-        return len(self._cells)
+        return self._cell.length
 
     def __iter__(self) -> Iterator[Element]:
         raise TypeError("iterate over the references: `for page in indices(array)`")
@@ -275,7 +426,7 @@ def _collect(
     type_: FieldType,
     path: str,
     dimensions: tuple[Size, ...],
-    sorts: tuple[str, ...],
+    sorts: tuple[tuple[str, tuple[str, ...]], ...],
     ghost: bool,
     around: tuple[type[Record], ...],
 ) -> None:
@@ -296,58 +447,168 @@ def _collect(
             message = f"{place}: the array contains the record around it"
             raise AnnotationError(message, "link elements by references: `next: Page | None`")
         known = len(leaves)
-        _collect(leaves, element, path + "[]", (*dimensions, type_.length), (*sorts, type_.index_sort), ghost, inner)
+        index = (type_.index_sort, type_.index_product)
+        _collect(leaves, element, path + "[]", (*dimensions, type_.length), (*sorts, index), ghost, inner)
         if len(leaves) == known:
             raise AnnotationError(f"{place}: the array has no state in it", "leave it out, or give its record a field")
     elif type_.scalar is not None:
-        leaves.append(Leaf(path, dimensions, type_.scalar, ghost, sorts))
+        names, products = tuple(name for name, _ in sorts), tuple(product for _, product in sorts)
+        leaves.append(Leaf(path, dimensions, type_.scalar, ghost, names, products))
+
+
+PLANNED_MAX = 1 << 16
+"""States of up to so many elements are read and written by a list of their cells; larger ones cell by cell, and what
+was not touched stays so."""
+
+
+@dataclass(slots=True, eq=False)
+class _LeafPlan:
+    """The cells of one leaf in order, each as (dict, key), and how their values translate."""
+
+    type: LeafType
+    enumeration: type[enum.IntEnum] | None
+    cells: list[tuple[dict[Any, Any], Any]]
 
 
 def read_state(record: Record, schema: Schema) -> tuple[int, ...]:
     """The flat state of a machine."""
     flat: list[int] = []
-    for leaf in schema.leaves:
-        flat.extend(to_integer(value) for holder, key in _cells(record, leaf) for value in _read(holder, key))
+    if schema.total(record._store.sizes) > PLANNED_MAX:
+        for leaf in schema.leaves:
+            dimensions = [dimension.value(record._store.sizes) for dimension in leaf.dimensions]
+            _read_sparse(flat, record, _parts(leaf), dimensions, leaf.type.initial(record._store.sizes))
+        return tuple(flat)
+    for plan in _plan(record, schema):
+        if isinstance(plan.type, BooleanType) or plan.enumeration is not None:
+            flat += [-1 if (value := holder[key]) is None else int(value) for holder, key in plan.cells]
+        elif _is_optional(plan.type):
+            flat += [-1 if (value := holder[key]) is None else value for holder, key in plan.cells]
+        else:
+            flat += [holder[key] for holder, key in plan.cells]
     return tuple(flat)
 
 
 def write_state(record: Record, schema: Schema, flat: typing.Sequence[int]) -> None:
     """Set a machine to a flat state, without checks and without the journal."""
     position = 0
-    for leaf in schema.leaves:
-        enumeration = _enumeration(type(record), leaf.path)
-        for holder, key in _cells(record, leaf):
-            if isinstance(holder, Array):
-                count = len(holder._cells)
-                values = flat[position : position + count]
-                holder._cells[:] = [to_python(value, leaf.type, enumeration) for value in values]
-                position += count
-            else:
-                object.__setattr__(holder, key, to_python(flat[position], leaf.type, enumeration))
-                position += 1
+    if schema.total(record._store.sizes) > PLANNED_MAX:
+        reset(record)
+        for leaf in schema.leaves:
+            count = leaf.count(record._store.sizes)
+            values = flat[position : position + count]
+            dimensions = [dimension.value(record._store.sizes) for dimension in leaf.dimensions]
+            _write_sparse(leaf, record, _parts(leaf), dimensions, values)
+            position += count
+        return
+    for plan in _plan(record, schema):
+        for holder, key in plan.cells:
+            _put(holder, key, to_python(flat[position], plan.type, plan.enumeration))
+            position += 1
 
 
-def _read(holder: Any, key: str) -> typing.Sequence[Any]:
-    return holder._cells if isinstance(holder, Array) else (getattr(holder, key),)
+def reset(record: Record) -> None:
+    """Give every cell its initial value again, without the journal. What was made stays."""
+    fields = record.__dict__
+    fields.update(record._initial_fields)  # type: ignore[attr-defined]
+    for name, _ in record._compound_fields:  # type: ignore[attr-defined]
+        _reset(fields[name])
 
 
-def _cells(record: Record, leaf: Leaf) -> list[tuple[Any, str]]:
-    """Where the elements of a leaf are: (record, field) or (array of scalars, '')."""
+def _reset(thing: Any) -> None:
+    if isinstance(thing, Record):
+        reset(thing)
+    elif isinstance(thing, Array):
+        if thing._cell.scalar is None:
+            for made in dict.values(thing):  # type: ignore[call-overload]
+                _reset(made)
+        else:
+            dict.clear(thing)  # type: ignore[arg-type]
+            if thing._cell.filled is not None:
+                dict.update(thing, thing._cell.filled)  # type: ignore[call-overload]
+
+
+def touched(array: Array[Any, Any]) -> list[int]:
+    """The references into an array at which something is stored that is not the initial value, in order; of an array of
+    records, those whose record was ever looked at."""
+    cell = array._cell
+    held: typing.ItemsView[int, Any] = dict.items(array)  # type: ignore[arg-type]
+    if cell.scalar is None:
+        return sorted(index for index, _ in held)
+    return sorted(index for index, value in held if value != cell.initial)
+
+
+def _plan(record: Record, schema: Schema) -> list[_LeafPlan]:
+    plan = record._store.plan
+    if plan is None or plan[0] is not record or plan[1] is not schema:
+        leaves = [
+            _LeafPlan(leaf.type, _enumeration(type(record), leaf.path), _cells(record, leaf)) for leaf in schema.leaves
+        ]
+        plan = record._store.plan = record, schema, leaves
+    return plan[2]
+
+
+def _parts(leaf: Leaf) -> list[tuple[str, int]]:
+    """The fields on the way to a leaf, and how many arrays each is."""
+    return [(part.rstrip("[]"), part.count("[]")) for part in leaf.path.split(".")]
+
+
+def _cells(record: Record, leaf: Leaf) -> list[tuple[dict[Any, Any], Any]]:
+    """Where the elements of a leaf are; every record on the way is made."""
     nodes: list[Any] = [record]
-    *parts, last = leaf.path.split(".")
-    for part in parts:
-        nodes = _descend(nodes, part.rstrip("[]"), part.count("[]"))
-    depth = last.count("[]")
+    *first, (last, depth) = _parts(leaf)
+    for name, dimensions in first:
+        nodes = [getattr(node, name) for node in nodes]
+        for _ in range(dimensions):
+            nodes = [node[index] for node in nodes for index in range(len(node))]
     if depth == 0:
-        return [(node, last) for node in nodes]
-    return [(node, "") for node in _descend(nodes, last.rstrip("[]"), depth - 1)]
+        return [(node.__dict__, last) for node in nodes]
+    nodes = [getattr(node, last) for node in nodes]
+    for _ in range(depth - 1):
+        nodes = [node[index] for node in nodes for index in range(len(node))]
+    return [(node, index) for node in nodes for index in range(len(node))]
 
 
-def _descend(nodes: list[Any], name: str, depth: int) -> list[Any]:
-    nodes = [getattr(node, name) for node in nodes]
-    for _ in range(depth):
-        nodes = [cell for node in nodes for cell in node._cells]
-    return nodes
+def _read_sparse(
+    flat: list[int], node: Any, parts: list[tuple[str, int]], dimensions: list[int], initial: int
+) -> None:
+    """Append the elements of a leaf below a node; `parts` and `dimensions` are those that are still to go."""
+    if isinstance(node, Array):
+        inner = math.prod(dimensions[1:])
+        following = 0
+        for index in sorted(dict.keys(node)):  # type: ignore[call-overload]
+            flat.extend([initial] * ((index - following) * inner))
+            _read_sparse(flat, node[index], parts, dimensions[1:], initial)
+            following = index + 1
+        flat.extend([initial] * ((dimensions[0] - following) * inner))
+    elif parts:
+        _read_sparse(flat, getattr(node, parts[0][0]), parts[1:], dimensions, initial)
+    else:
+        flat.append(to_integer(node))
+
+
+def _write_sparse(
+    leaf: Leaf, node: Any, parts: list[tuple[str, int]], dimensions: list[int], values: typing.Sequence[int]
+) -> None:
+    """Set the elements of a leaf below a node, all at their initial value so far."""
+    store: Store = node._store
+    initial = leaf.type.initial(store.sizes)
+    if isinstance(node, Array):
+        inner = math.prod(dimensions[1:])
+        scalar = node._cell.scalar
+        enumeration = node._cell.type.enumeration
+        for index in sorted({position // inner for position, value in enumerate(values) if value != initial}):
+            if scalar is not None:
+                _put(node, index, to_python(values[index], scalar, enumeration))
+            else:
+                below = values[index * inner : (index + 1) * inner]
+                _write_sparse(leaf, node[index], parts, dimensions[1:], below)
+        return
+    name = parts[0][0]
+    type_ = type(node).field_types()[name]
+    if type_.scalar is not None:
+        node.__dict__[name] = to_python(values[0], type_.scalar, type_.enumeration)
+    else:
+        _write_sparse(leaf, getattr(node, name), parts[1:], dimensions, values)
 
 
 def _enumeration(state: type[Record], path: str) -> type[enum.IntEnum] | None:

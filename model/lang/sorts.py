@@ -46,10 +46,13 @@ def size(expression: SizeExpression) -> Size:
 
 @dataclass(frozen=True)
 class Sort:
-    """References to the elements of a finite set: 0 .. size-1. `name` is the singular a person reads: "page"."""
+    """References to the elements of a finite set: 0 .. size-1. `name` is the singular a person reads: "page".
+
+    A product sort names its two factors, `of=("page", "slot")`: its element is page * slots + slot."""
 
     name: str
     size: SizeExpression
+    of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,17 @@ class Machine:
     signed: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class FromScope:
-    """A constant of the scope, readable as a field and never assigned."""
+    """A constant of the scope, readable as a field and never assigned.
 
-    size: SizeExpression
+    With several sizes, the record is an element of an array and element 0, 1, 2 … has the first, second, third … size;
+    the last one is that of all further elements: `FromScope("start", "second_start")`."""
+
+    sizes: tuple[SizeExpression, ...]
+
+    def __init__(self, *sizes: SizeExpression) -> None:
+        object.__setattr__(self, "sizes", sizes)
 
 
 class _Ghost:
@@ -103,6 +112,9 @@ def scalar_type(annotation: Any) -> LeafType | FromScope:
             )
         if isinstance(marker, Sort) and not isinstance(marker.name, str):
             raise AnnotationError(f"a Sort is named by a string, not {marker.name!r}", 'write Sort("page", "pages")')
+        if isinstance(marker, Sort) and not _is_product(marker.of):
+            message = f"sort {marker.name} is of {marker.of!r}"
+            raise AnnotationError(message, 'name its two factors: of=("page", "slot")')
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return _enum_type(annotation, optional)
     if annotation is bool:
@@ -110,7 +122,8 @@ def scalar_type(annotation: Any) -> LeafType | FromScope:
             raise AnnotationError("an optional boolean has three values", "use an enum.IntEnum of three members")
         return BooleanType()
     if isinstance(marker, Sort):
-        return IntegerType(Size(None, 0), size_minus_one(size(marker.size)), optional, marker.name)
+        high = size_minus_one(size(marker.size))
+        return IntegerType(Size(None, 0), high, optional, marker.name, of=marker.of)
     if isinstance(marker, Range):
         low = size(marker.low)
         if optional and (low.parameter is None and low.offset < 0):
@@ -126,6 +139,10 @@ def scalar_type(annotation: Any) -> LeafType | FromScope:
             'give it a finite type: Annotated[int, Range(0, "pages")], a Sort or a Machine integer',
         )
     raise AnnotationError(f"{annotation!r} is not a type of state", "use bool, an IntEnum, or an Annotated int")
+
+
+def _is_product(of: object) -> bool:
+    return of == () or (isinstance(of, tuple) and len(of) == 2 and all(isinstance(name, str) for name in of))
 
 
 def size_minus_one(value: Size) -> Size:

@@ -57,7 +57,9 @@ class Spec:
     """Everything the engines need to know about a machine.
 
     `derived` computes further sizes from the parameters, in order. `scopes` are named settings of parameters; the
-    parameters' defaults are the scope called "default"."""
+    parameters' defaults are the scope called "default". `flows` names the actions that a flow chart is drawn of.
+    `symmetric` names the sorts whose elements are interchangeable (see `symmetry`): a search visits one of the states
+    that differ in the numbers of those elements alone."""
 
     name: str
     state: type[Record]
@@ -71,6 +73,8 @@ class Spec:
     refinement: Refinement | None = None
     deadlock_free: bool = False
     doc: str = ""
+    flows: Mapping[str, tuple[Callable[..., Any], ...]] = field(default_factory=dict)
+    symmetric: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what is not a specification where it is written, before an engine trips over it."""
@@ -86,6 +90,8 @@ class Spec:
             ("derived", isinstance(self.derived, Mapping), "a dict of functions by name"),
             ("scopes", isinstance(self.scopes, Mapping), "a dict of settings by name"),
             ("refinement", isinstance(self.refinement, (Refinement, type(None))), "a Refinement(…)"),
+            ("symmetric", _all_are(self.symmetric, str), "a tuple of names of sorts"),
+            ("flows", _are_flows(self.flows, self.actions), "a dict of tuples of its actions by name"),
         ]
         for name, right, shape in shapes:
             if not right:
@@ -153,6 +159,13 @@ def _all_are(things: object, kind: type[Any]) -> bool:
     return isinstance(things, tuple) and all(isinstance(thing, kind) for thing in things)
 
 
+def _are_flows(flows: object, actions: object) -> bool:
+    return isinstance(flows, Mapping) and isinstance(actions, tuple) and all(
+        isinstance(name, str) and _all_are(flow, FunctionType) and flow and all(one in actions for one in flow)
+        for name, flow in flows.items()
+    )
+
+
 def _computed(spec: Spec, what: str, compute: Callable[[Mapping[str, int]], Any], sizes: Mapping[str, int]) -> Any:
     """The user's own computation on a scope; whatever it raises is about the scope."""
     try:
@@ -165,11 +178,13 @@ def _computed(spec: Spec, what: str, compute: Callable[[Mapping[str, int]], Any]
 
 
 ELEMENTS_MAX = 1 << 26
-"""Elements of one state; more do not fit into memory, whatever the engine."""
+"""Elements of one state; more do not fit into memory when each is held."""
 
 
-def check_layout(schema: Schema, sizes: Sizes) -> None:
-    """Every array must have an element and every integer a value at this scope; raises ScopeError."""
+def check_layout(schema: Schema, sizes: Sizes, *, dense: bool = True) -> None:
+    """Every array must have an element and every integer a value at this scope; raises ScopeError.
+
+    `dense`: the engine holds every element of a state, so they must fit into memory (CPython holds what was touched)."""
     for leaf in schema.leaves:
         for dimension in leaf.dimensions:
             if dimension.value(sizes) < 1:
@@ -190,7 +205,7 @@ def check_layout(schema: Schema, sizes: Sizes) -> None:
             raise ScopeError(f"{leaf.path} has an empty range {low}..{high}", "enlarge the scope")
         if not -(1 << 63) <= low <= high < 1 << 63:
             raise ScopeError(f"{leaf.path} has the range {low}..{high}", "its values must fit in 64 bits")
-    if schema.total(sizes) > ELEMENTS_MAX:
+    if dense and schema.total(sizes) > ELEMENTS_MAX:
         raise ScopeError(
             f"a state has {schema.total(sizes)} elements", f"at most {ELEMENTS_MAX} fit; use a smaller scope"
         )

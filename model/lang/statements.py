@@ -273,7 +273,7 @@ class StatementLowering(ExpressionLowering):
                 )
             path = f"{base.path}.{node.attr}" if base.path else node.attr
             place = Place(base.root, path, base.indices, fields[node.attr], base.checked)
-        if place.type.constant is not None:
+        if place.type.constants:
             raise self.refusal(
                 node, "assign-constant", f"{place.path} is a constant of the scope", "use a field that is state"
             )

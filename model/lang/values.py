@@ -83,6 +83,11 @@ def signature_of(annotation: Any) -> Signature:
     return Signature(kind_of(type_), type_)
 
 
+def is_a(given: type[Record] | None, wanted: type[Record] | None) -> bool:
+    """Whether a record may be passed for another: it is that one, or derived from it (with more fields)."""
+    return given is wanted or (given is not None and wanted is not None and issubclass(given, wanted))
+
+
 def kind_of(type_: LeafType) -> Kind:
     """The kind of values of a type."""
     if isinstance(type_, BooleanType):

@@ -152,8 +152,8 @@ def clause_names(property_: PropertyIR) -> list[str]:
 
 
 def scope_text(program: Program, sizes: Sizes) -> str:
-    """`pages=8, orders=3`."""
-    return ", ".join(f"{name}={sizes[name]}" for name in program.parameters)
+    """`pages=8, orders=3`: the parameters from which all sizes follow."""
+    return ", ".join(f"{name}={sizes[name]}" for name in program.parameters if name not in program.derived)
 
 
 # --- running the proof -----------------------------------------------------------------------------------------

@@ -43,8 +43,12 @@ class Node(Record):
     marked: bool
 
 
-class Table(Record):
+class Shelf(Record):
     node: Array[Cell, Node]
+
+
+class Table(Shelf):
+    room: Annotated[int, FromScope("cells", "cells-1")]
     weight: Array[Colour, Annotated[int, Machine("bits", signed=True)]]
 
 
@@ -66,7 +70,7 @@ def begin(w: World) -> None:
 
 
 @bounded("cells")
-def chain_length(table: Table, start: Cell | None) -> int:
+def chain_length(table: Shelf, start: Cell | None) -> int:
     length = 0
     cell = start
     while cell is not None:
@@ -105,7 +109,7 @@ def paint(w: World, row: Row, cell: Cell, colour: Colour) -> Colour:
 def link(w: World, row: Row, cell: Cell, to: Cell | None) -> bool:
     table = w.table[row]
     table.node[cell].next = to
-    shorter = chain_length(table, cell) < 2
+    shorter = chain_length(table, cell) < 2 and cell < table.room
     if shorter and to is not None:
         table.node[to].marked = not table.node[to].marked
     return shorter
