@@ -11,7 +11,6 @@ import contextlib
 import difflib
 import json
 import sys
-import textwrap
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,9 +27,11 @@ from .views import report
 
 if TYPE_CHECKING:
     from .model.faults import Fault
+    from .model.lang.ir import Program
     from .proofs.explore import ActionCount, BranchCoverage, Exploration, Simulation
     from .proofs.mutation import Attempt
     from .proofs.symbolic import Obligation
+    from .views import explain as explain_view
     from .views import table
 
 Sizes = Mapping[str, int]
@@ -38,16 +39,6 @@ Update = Callable[[str, Any], None]
 """Shows an engine's progress record."""
 
 USAGE = 2
-
-WORDS = {
-    "checks": "No step fails on the way: every assert holds, every index is inside its array, every value inside its "
-    "declared range, None is never used as a number, every loop ends within its bound, and nothing is divided by zero.",
-    "deadlock": "In every reachable state some action is enabled (for specifications that say so: deadlock_free=True).",
-    "vacuity": "What is proved says something: the hypotheses of the induction do not contradict each other, there is "
-    "an initial state, and every action can happen.",
-}
-"""What gets a verdict without being a property of a specification."""
-
 
 def run(options: argparse.Namespace) -> int:
     """One command, with errors of the user's as one line on standard error."""
@@ -96,6 +87,7 @@ def check(options: argparse.Namespace, session: Session) -> Outcome:
     """Every engine on each specification named, or on all built-in ones."""
     from .proofs.checking import ENGINES, Effort
     from .proofs.checking import check as run_check
+    from .proofs.ledger import remember
 
     engines = _chosen(options.engine, ENGINES)
     effort = Effort(seed=options.seed, seconds=options.seconds, jobs=options.jobs)
@@ -104,9 +96,11 @@ def check(options: argparse.Namespace, session: Session) -> Outcome:
     _check_places(options)
     started = time.monotonic()
     reports: list[Report] = []
+    searches: list[tuple[Program, Sequence[BranchCoverage]]] = []
     for loaded, sizes in targets:
         with _progress(loaded.target) as update:
             done = run_check(loaded, sizes, engines, effort, update)
+        remember(loaded, sizes, done.verdicts)
         reports.append(Report(loaded, sizes, done.verdicts))
         name = options.output
         if name and len(targets) > 1:
@@ -115,8 +109,9 @@ def check(options: argparse.Namespace, session: Session) -> Outcome:
         if reports[1:]:
             print()
         _show_verdicts(reports[-1])
-        if done.exploration is not None and done.exploration.complete and done.exploration.never_fired:
-            print(f"! never fired: {', '.join(done.exploration.never_fired)}; nothing was checked about it")
+        if done.exploration is not None and done.exploration.complete and done.never_fired:
+            print(f"! never fired: {', '.join(done.never_fired)}; nothing was checked about it")
+        searches += [(loaded.program, found.branches) for found in done.explorations if found.complete]
         _show_counterexample(saved)
         if session.interrupted or done.interrupted:
             break
@@ -127,6 +122,12 @@ def check(options: argparse.Namespace, session: Session) -> Outcome:
     session.attempt(lambda: _write_reports(session, options.json, reports, whole, not options.spec or len(targets) > 1))
     if len(targets) > 1:
         missing = [loaded.target for loaded, _ in targets[len(reports) :]]
+        if len(searches) >= len(targets) and not options.fault:
+            from .proofs.coverage import model_coverage
+
+            found = model_coverage(searches)
+            listed = {str(side): reason for side, reason in found.explained.items()}
+            print("\n" + report.model_coverage_text(len(found.reached), listed, found.wrong()), end="")
         print("\n" + _closing_line(reports, missing, time.monotonic() - started))
     return whole
 
@@ -203,12 +204,14 @@ def prove(options: argparse.Namespace, session: Session) -> Outcome:
 def _with_engine(options: argparse.Namespace, session: Session, engine: Engine) -> Outcome:
     """Run one engine on one specification, write what it found, show it."""
     from .proofs.checking import marked, worst
+    from .proofs.ledger import remember
 
     loaded, sizes = _load(options.spec, options)
     _check_places(options)
     with _progress(options.spec) as update:
         answer = engine(loaded, sizes, lambda record: update(options.command, record))
     found = Report(loaded, sizes, marked(answer.verdicts, loaded))
+    remember(loaded, sizes, found.verdicts)
     saved = _save_counterexample(session, worst(found.verdicts), options.output, loaded)
     session.attempt(lambda: _write_reports(session, options.json, [found], found.outcome))
     _show_verdicts(found)
@@ -342,10 +345,14 @@ def _write_kills(session: Session, file: str | None, rows: Sequence[report.KillR
 
 
 def graph(options: argparse.Namespace, session: Session) -> Outcome:
-    """A picture of a trace file, or the state graph of a specification."""
+    """A picture of a trace file, a flow chart, or the state graph of a specification."""
     from .views import dot, render, svg
 
     check_place(options.output)
+    if options.flow is None and (options.depth or options.detail):
+        raise InputError("--depth and --detail are for a flow chart", "add --flow NAME")
+    if options.flow is not None and options.what.endswith(".json"):
+        raise InputError("--flow does not go with a trace", "name a specification")
     if options.what.endswith(".json"):
         from .views.trace_file import load_trace
 
@@ -359,21 +366,38 @@ def graph(options: argparse.Namespace, session: Session) -> Outcome:
         else:
             print(dot.dot(trace, svg.Options(dimension_sorts=sorts)), end="")
         return Outcome.HOLDS
-    from .views import state_graph
-
     suffix = Path(options.output).suffix.lower() if options.output else ".dot"
     if suffix not in (".dot", ".gv", ".svg", ".png", ".pdf"):
-        raise InputError(f"{options.output}: a state graph has no such form", "use .dot, .svg, .png or .pdf")
+        raise InputError(f"{options.output}: a graph has no such form", "use .dot, .svg, .png or .pdf")
     loaded, sizes = _load(options.what, options)
-    found = state_graph.state_graph(loaded.spec, loaded.program, sizes)
-    title = f"{loaded.target}: {_scope_text(loaded, sizes)}; {len(found.states)} states, {len(found.edges)} steps"
-    source = state_graph.dot(found, loaded.program, sizes, title)
+    if options.flow is not None:
+        source, title = _flow_chart(options, loaded, sizes)
+    else:
+        from .views import state_graph
+
+        found = state_graph.state_graph(loaded.spec, loaded.program, sizes)
+        title = f"{loaded.target}: {_scope_text(loaded, sizes)}; {len(found.states)} states, {len(found.edges)} steps"
+        source = state_graph.dot(found, loaded.program, sizes, title)
     if not options.output:
         print(source, end="")
         return Outcome.HOLDS
-    write_bytes(options.output, source.encode() if suffix in (".dot", ".gv") else render.run_dot(source, suffix[1:]))
+    is_text = suffix in (".dot", ".gv")
+    remedy = "write .dot, which needs nothing"
+    write_bytes(options.output, source.encode() if is_text else render.run_dot(source, suffix[1:], remedy))
     print(f"{options.output} written: {title}")
     return Outcome.HOLDS
+
+
+def _flow_chart(options: argparse.Namespace, loaded: Loaded, sizes: Sizes) -> tuple[str, str]:
+    """The DOT text of a flow chart, and what it shows."""
+    from .views import flow, flow_dot
+
+    actions = flow.actions_of(loaded.spec, loaded.program, options.flow)
+    scoped = options.scope is not None
+    title = f"{loaded.target}: flow {options.flow}" + (f" at {_scope_text(loaded, sizes)}" if scoped else "")
+    settings = flow.Options(options.depth or flow.DEPTH, options.detail, sizes if scoped else None)
+    found = flow.chart(loaded.program, actions, title, settings)
+    return flow_dot.dot(found, options.detail), f"{title}; {len(found.boxes)} functions"
 
 
 def _trace_title(trace: Trace) -> str:
@@ -424,77 +448,52 @@ def replay(options: argparse.Namespace, session: Session) -> Outcome:
 
 
 def explain(options: argparse.Namespace, session: Session) -> Outcome:
-    """A property in words and in text, where it comes from, and the faults that it is expected to catch."""
+    """A property in words and in text, where it comes from, what established it, and the faults it should catch."""
     from .model.faults.catalogue import ALL
+    from .views import explain as words
 
     wanted = options.identifier.lower()
+    specs = [load(target) for target in ([options.spec] if options.spec else BUILT_IN)]
+    homes: dict[str, list[str]] = {}
+    for loaded in specs:
+        for item in loaded.spec.properties:
+            homes.setdefault(item.identifier, []).append(loaded.target)
     known: dict[str, str] = {}
-    found = 0
-    for target in [options.spec] if options.spec else BUILT_IN:
-        loaded = load(target)
-        for name, text in _explanations(loaded):
-            known[name[0]] = name[1]
-            if wanted in map(str.lower, name):
-                print(("\n" if found else "") + text)
-                found += 1
-    if wanted in WORDS:
-        print(_wrapped(f"{wanted}: ", WORDS[wanted], 2))
-        print(_wrapped("  faults     ", _catching(None, wanted)))
-        found += 1
-    if found:
+    texts: list[str] = []
+    answers = {loaded.target: _answers(loaded) for loaded in specs}
+    for loaded in specs:
+        others = {identifier: [home for home in found if home != loaded.target] for identifier, found in homes.items()}
+        for item in words.explanations(loaded, ALL, answers[loaded.target], others):
+            known[item.identifier] = item.name
+            if wanted in (item.identifier.lower(), item.name.lower()):
+                texts.append(item.text)
+    if wanted in words.WORDS:
+        texts.append(words.of_word(wanted, ALL, list(answers.items())))
+    if texts:
+        print("\n\n".join(texts))
         return Outcome.HOLDS
     identifiers = [fault.identifier for fault in ALL]
     if wanted in map(str.lower, identifiers):
         _show_fault(_fault(options.identifier))
         return Outcome.HOLDS
-    near = difflib.get_close_matches(options.identifier, [*known.values(), *WORDS, *identifiers], 4)
-    remedy = f"did you mean {', '.join(near)}" if near else f"there are: {', '.join([*known, *WORDS])}"
+    names = [*known, *known.values(), *words.WORDS, *identifiers]
+    near = difflib.get_close_matches(options.identifier, names, 4)
+    remedy = f"did you mean {', '.join(near)}" if near else f"there are: {', '.join([*known, *words.WORDS])}"
     raise InputError(f"there is no property or fault {options.identifier!r}", remedy)
 
 
-def _explanations(loaded: Loaded) -> Iterator[tuple[tuple[str, str], str]]:
-    """Each property of a specification: its identifier and name, and its explanation."""
-    import inspect
+def _answers(loaded: Loaded) -> list[explain_view.Answer]:
+    """What this machine's engines have said about a specification."""
+    from .proofs.ledger import recall
+    from .views import explain as words
 
-    kinds = {"invariant": "in every reachable state", "step": "for every step from a reachable state"}
-    for item in loaded.spec.properties:
-        ir = next(ir for ir in loaded.program.properties if ir.name == item.name)
-        lines = [
-            f"{item.identifier} {item.name} ({item.kind} of {loaded.target})",
-            textwrap.indent(inspect.getdoc(item.function) or "", "  "),
-            f"  must hold  {kinds.get(item.kind, item.kind)}; ask every engine: kmemspec check {loaded.target}",
-            f"  origin     {item.origin or '-'}",
-            _wrapped("  clauses    ", "; ".join(clause.name for clause in ir.clauses)),
-            _wrapped("  faults     ", _catching(loaded.target, item.identifier)),
-            "",
-            textwrap.indent(inspect.getsource(item.function).rstrip(), "    "),
-        ]
-        yield (item.identifier, item.name), "\n".join(lines)
-    refinement = loaded.spec.refinement
-    if refinement is not None:
-        abstract = refinement.abstract.name
-        lines = [
-            f"{refinement.identifier} refines {abstract} (refinement, of {loaded.target})",
-            f"  Every step of {loaded.target} is a step of {abstract}, as the mapping shows the states.",
-            f"  origin     {refinement.origin or '-'}",
-            _wrapped("  faults     ", _catching(loaded.target, refinement.identifier)),
-        ]
-        for function in (refinement.mapping, *refinement.steps.values()):
-            lines += ["", textwrap.indent(inspect.getsource(function).rstrip(), "    ")]
-        yield (refinement.identifier, f"refines {abstract}"), "\n".join(lines)
-
-
-def _wrapped(label: str, text: str, margin: int | None = None) -> str:
-    """A labelled text in lines of 110 columns."""
-    indent = " " * (len(label) if margin is None else margin)
-    return "\n".join(textwrap.wrap(label + text, 110, subsequent_indent=indent, break_on_hyphens=False))
-
-
-def _catching(spec: str | None, identifier: str) -> str:
-    from .model.faults.catalogue import ALL
-
-    found = [fault.identifier for fault in ALL if spec in (None, fault.spec) and identifier in fault.expected]
-    return f"it should catch {', '.join(found)}" if found else "none in the catalogue is expected to break it"
+    return [
+        words.Answer(
+            entry.property, entry.engine, entry.outcome, entry.bound, entry.reason,
+            _scope_text(loaded, entry.sizes), entry.is_current(loaded),
+        )
+        for entry in recall(loaded)
+    ]
 
 
 # --- validate

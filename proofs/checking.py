@@ -40,15 +40,31 @@ class Effort:
 
 @dataclass(frozen=True)
 class Check:
-    """What the engines answered about one specification at one scope; `interrupted`: some were not asked."""
+    """What the engines answered about one specification at one scope; `interrupted`: some were not asked.
+
+    `others` are the searches at the specification's further scopes (Spec.explored), by name."""
 
     loaded: Loaded
     sizes: Sizes
     verdicts: tuple[Verdict, ...]
     exploration: Exploration | None = None
+    others: tuple[tuple[str, Exploration], ...] = ()
     testing: StatefulRun | None = None
     proof: Proof | None = None
     interrupted: bool = False
+
+    @property
+    def explorations(self) -> tuple[Exploration, ...]:
+        """Every search that was made, that at the scope asked for first."""
+        own = () if self.exploration is None else (self.exploration,)
+        return own + tuple(found for _, found in self.others)
+
+    @property
+    def never_fired(self) -> tuple[str, ...]:
+        """Actions that did nothing in any of the searches."""
+        silent = [set(found.never_fired) for found in self.explorations]
+        actions = [] if self.exploration is None else [action.name for action in self.exploration.actions]
+        return tuple(name for name in actions if all(name in names for names in silent))
 
     @property
     def outcome(self) -> Outcome:
@@ -109,7 +125,19 @@ def _explore(done: Check, effort: Effort, progress: Callable[[Any], None] | None
     found = explore(
         loaded.program, done.sizes, spec=loaded.target, limits=Limits(seconds=effort.seconds), progress=progress
     )
-    return replace(done, verdicts=done.verdicts + found.verdicts, exploration=found)
+    done = replace(done, verdicts=done.verdicts + found.verdicts, exploration=found)
+    if found.stopped or done.sizes != loaded.spec.resolve():
+        return done  # there is something to show already, or another scope was asked for, and that one alone
+    for name in loaded.spec.explored:
+        sizes = loaded.spec.scope(name)
+        other = explore(
+            loaded.program, sizes, spec=loaded.target, limits=Limits(seconds=effort.seconds), progress=progress
+        )
+        verdicts = tuple(replace(verdict, bound=f"scope {name}: {verdict.bound}") for verdict in other.verdicts)
+        done = replace(done, verdicts=done.verdicts + verdicts, others=(*done.others, (name, other)))
+        if other.stopped.startswith("interrupted"):
+            break
+    return done
 
 
 def _hypothesis(done: Check, effort: Effort, progress: Callable[[Any], None] | None) -> Check:

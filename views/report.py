@@ -143,6 +143,7 @@ def _bounds(verdicts: Sequence[Verdict], engines: Sequence[str]) -> list[Cell]:
     notes = []
     for engine in engines:
         mine = [verdict for verdict in verdicts if verdict.engine == engine]
+        whole = {verdict.property for verdict in mine}
         bounds = list(dict.fromkeys(verdict.bound for verdict in mine if verdict.outcome is not Outcome.VIOLATED))
         said = " ".join(bounds)
         size = [_count(max(values), what) for values, what in (
@@ -151,7 +152,7 @@ def _bounds(verdicts: Sequence[Verdict], engines: Sequence[str]) -> list[Cell]:
         ) if values and not re.search(rf"\b{max(values):,} (\w+ )?({what}|step)", said)]
         for bound in bounds:
             about = [verdict.property for verdict in mine if verdict.bound == bound]
-            which = "" if len(bounds) == 1 else f" ({_some(about)})"
+            which = "" if len(bounds) == 1 or set(about) == whole else f" ({_some(about)})"
             notes.append(Cell(f"{printable(engine, 30)}{which}: {', '.join([printable(bound), *size])}", "dim"))
             size = []
         if not bounds and size:
@@ -249,6 +250,18 @@ def coverage_text(coverage: BranchCoverage, limit: int = 20) -> str:
     lines += [f"  ! not reached: {printable(place)}" for place in coverage.unreached[:limit]]
     if len(coverage.unreached) > limit:
         lines.append(f"  … and {len(coverage.unreached) - limit} more")
+    return "\n".join(lines) + "\n"
+
+
+def model_coverage_text(reached: int, listed: Mapping[str, str], wrong: Sequence[str], limit: int = 20) -> str:
+    """The sides of the model's branches over all searches in a line: how many were taken, and how many are `listed`
+    with the reason why they cannot be; then a line for each that is `wrong`."""
+    total = reached + len(listed) + sum(line.startswith("not") for line in wrong)
+    never = f", {len(listed)} cannot be, for the reasons beside them" if listed else ""
+    lines = [f"branches of the model: {reached} of {total} sides reached by some search{never}"]
+    lines += [f"  ! {printable(line)}" for line in wrong[:limit]]
+    if len(wrong) > limit:
+        lines.append(f"  … and {len(wrong) - limit} more")
     return "\n".join(lines) + "\n"
 
 

@@ -57,7 +57,9 @@ class Spec:
     """Everything the engines need to know about a machine.
 
     `derived` computes further sizes from the parameters, in order. `scopes` are named settings of parameters; the
-    parameters' defaults are the scope called "default". `flows` names the actions that a flow chart is drawn of.
+    parameters' defaults are the scope called "default". `explored` names the scopes that `check` searches besides
+    the one it is asked for, where that one switches a part of the machine off. `flows` names the actions that a
+    flow chart is drawn of.
     `symmetric` names the sorts whose elements are interchangeable (see `symmetry`): a search visits one of the states
     that differ in the numbers of those elements alone."""
 
@@ -71,6 +73,7 @@ class Spec:
     requirements: tuple[Requirement, ...] = ()
     scopes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     refinement: Refinement | None = None
+    explored: tuple[str, ...] = ()
     deadlock_free: bool = False
     doc: str = ""
     flows: Mapping[str, tuple[Callable[..., Any], ...]] = field(default_factory=dict)
@@ -96,6 +99,9 @@ class Spec:
         for name, right, shape in shapes:
             if not right:
                 raise InputError(f"the {name} of the Spec is not {shape}", f"give Spec({name}=…) {shape}")
+        for name in self.explored:
+            if name not in self.scopes:
+                raise InputError(f"explored scope {name!r} is none of the Spec's scopes", "name one of its scopes")
         names = [parameter.name for parameter in self.parameters] + list(self.derived)
         for name in names:
             if not isinstance(name, str) or not name.isidentifier() or names.count(name) > 1:
