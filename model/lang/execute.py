@@ -2,7 +2,8 @@
 
 The one idea: nothing is translated. A `PythonMachine` holds one instance of the state record, sets it to a flat
 state, calls the action, and reads the flat state back; failures are the exceptions that records, arrays and
-asserts raise. The other engines are compared with it.
+asserts raise. The other engines are compared with it. At a real scale, where a flat state has millions of numbers,
+`begin` and `perform` leave it unread and say what changed instead.
 """
 
 from __future__ import annotations
@@ -14,14 +15,27 @@ import itertools
 import traceback
 import typing
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from . import source
 from .actions import CHOOSER, PROBE, Clause, Disabled, GuardPassed, Property
 from .errors import InputError
 from .ir import NONE, ActionIR, BooleanType, FailureKind, IntegerType, LeafType, Program, PropertyIR, Sizes
-from .records import Record, StepFailure, Store, read_state, to_integer, write_state
-from .spec import Spec, check_layout
+from .records import (
+    Change,
+    Holder,
+    Record,
+    StepFailure,
+    Store,
+    present,
+    put,
+    read_state,
+    reset,
+    to_integer,
+    write_state,
+)
+from .spec import ELEMENTS_MAX, Refinement, Spec, check_layout
 from .trace import Failure, FlatStep, StepOutcome, Violation
 
 STEP_ERRORS = (StepFailure, AssertionError, ArithmeticError, MemoryError, TypeError, ValueError)
@@ -80,7 +94,7 @@ class PythonMachine:
     def __init__(self, spec: Spec, program: Program, sizes: Sizes) -> None:
         if not __debug__:
             raise InputError("Python runs with -O, which drops the asserts that are checked", "run it without -O")
-        check_layout(program.schema, sizes)
+        check_layout(program.schema, sizes, dense=False)
         self.spec = spec
         self.program = program
         self.sizes = sizes
@@ -88,13 +102,19 @@ class PythonMachine:
         self.machine = spec.state(self.store)
         self.before = spec.state(Store(sizes))
         self.enumerations = [_enumerations(function) for function in spec.actions]
+        self.changes: list[Change] = []
         self._guards = [_leading_guards(function) for function in spec.actions]
+        self._wanted = [tuple(inspect.signature(item.function).parameters) for item in spec.properties]
+        self._twins: dict[int, Holder] = {id(self.machine): self.before}
+        self._abstract: tuple[Record, Record] | None = None
 
     # --- states
 
     @property
     def state(self) -> tuple[int, ...]:
         """The flat state the machine is in."""
+        if self.program.schema.total(self.sizes) > ELEMENTS_MAX:
+            raise InputError("the state is too large to be read as a whole", "use a smaller scope")
         return read_state(self.machine, self.program.schema)
 
     @state.setter
@@ -106,8 +126,8 @@ class PythonMachine:
         found: list[FlatStep] = []
         script: Script | None = Script()
         while script is not None:
-            self.state = self.program.schema.initial(self.sizes)
-            outcome = self._run(self.spec.init, (self.machine,), script, None)
+            reset(self.machine)
+            outcome = self._read(self._run(self.spec.init, (self.machine,), script, None))
             if outcome.failure is not None:
                 place = self.program.positions[outcome.failure.where]
                 message = f"{place}: init fails: {outcome.failure.message or outcome.failure.kind.value}"
@@ -121,9 +141,16 @@ class PythonMachine:
 
     def start(self, chooser: Any) -> StepOutcome:
         """Put the machine in the initial state that the chooser picks; a failing init leaves it half done."""
+        return self._read(self.begin(chooser))
+
+    def begin(self, chooser: Any) -> StepOutcome:
+        """As `start`, but the state is not read (None): `changes` is what init wrote."""
         self.store.commit()
-        self.state = self.program.schema.initial(self.sizes)
-        return self._run(self.spec.init, (self.machine,), chooser, None)
+        reset(self.machine)
+        self.store.begin()
+        outcome = self._run(self.spec.init, (self.machine,), chooser, None)
+        self.changes = self.store.commit()
+        return outcome
 
     # --- steps
 
@@ -141,14 +168,23 @@ class PythonMachine:
 
     def take(self, action: int, arguments: Sequence[int], chooser: Any) -> StepOutcome:
         """One action on the machine as it stands; when it is disabled or fails the machine is as before."""
+        return self._read(self.perform(action, arguments, chooser))
+
+    def perform(self, action: int, arguments: Sequence[int], chooser: Any) -> StepOutcome:
+        """As `take`, but the state is not read (None): `changes` is what the step wrote."""
         values = self.to_python(action, arguments)
         self.store.begin()
         outcome = self._run(self.spec.actions[action], (self.machine, *values), chooser, self.program.actions[action])
-        if outcome.state is None:
-            self.store.rollback()
+        if outcome.enabled and outcome.failure is None:
+            self.changes = self.store.commit()
         else:
-            self.store.commit()
+            self.changes = []
+            self.store.rollback()
         return outcome
+
+    def _read(self, outcome: StepOutcome) -> StepOutcome:
+        """The outcome with the state, if there is one."""
+        return replace(outcome, state=self.state) if outcome.enabled and outcome.failure is None else outcome
 
     def to_python(self, action: int, arguments: Sequence[int]) -> list[Any]:
         """Integer arguments as the values the action sees: None, booleans, enum members."""
@@ -205,7 +241,7 @@ class PythonMachine:
         finally:
             CHOOSER.reset(token)
         returns = action.returns if action is not None else None
-        return StepOutcome(True, self.state, None if returns is None else to_integer(result))
+        return StepOutcome(True, None, None if returns is None else to_integer(result))
 
     def _failure(self, error: BaseException) -> Failure:
         kind, message = failure_kind(error)
@@ -228,13 +264,13 @@ class PythonMachine:
 
     # --- properties
 
-    def check(self, flat: Sequence[int] | None = None) -> list[Violation]:
-        """The invariants that do not hold in a state (of the machine as it stands, if none is given)."""
+    def check(self, flat: Sequence[int] | None = None, only: frozenset[str] | None = None) -> list[Violation]:
+        """The invariants (or some, by identifier) that do not hold in a state (the machine's own, if none is given)."""
         if flat is not None:
             self.state = tuple(flat)
         found: list[Violation] = []
         for item, ir in zip(self.spec.properties, self.program.properties, strict=False):
-            if item.kind == "invariant":
+            if item.kind == "invariant" and (only is None or ir.identifier in only):
                 found.extend(self._clauses(item, ir, (self.machine,)))
         return found
 
@@ -243,7 +279,7 @@ class PythonMachine:
         refinement = self.spec.refinement
         if refinement is None:
             return []
-        start, image = refinement.abstract.state(Store(self.sizes)), refinement.abstract.state(Store(self.sizes))
+        start, image = self._abstract_states(refinement)
         refinement.abstract.init(start)
         refinement.mapping(self.machine, image)
         return self._compare(self._refinement_ir(None), start, image)
@@ -252,8 +288,13 @@ class PythonMachine:
         self, before: Sequence[int], action: int, arguments: Sequence[int], outcome: StepOutcome
     ) -> list[Violation]:
         """The step properties and refinements that a completed step breaks; the machine is in the state after it."""
-        assert outcome.state is not None
         write_state(self.before, self.program.schema, before)
+        return self.check_performed(action, arguments, outcome)
+
+    def check_performed(
+        self, action: int, arguments: Sequence[int], outcome: StepOutcome, only: frozenset[str] | None = None
+    ) -> list[Violation]:
+        """As `check_step`, of the step since `settle`: `self.before` is in the state before it."""
         ir_action = self.program.actions[action]
         named: dict[str, Any] = dict(
             zip((parameter.name for parameter in ir_action.parameters), self.to_python(action, arguments), strict=True)
@@ -262,12 +303,39 @@ class PythonMachine:
             named["result"] = _python_value(outcome.result, ir_action.returns, self.enumerations[action].get("return"))
         named.update(before=self.before, after=self.machine)
         found: list[Violation] = []
-        for item, ir in zip(self.spec.properties, self.program.properties, strict=False):
-            if item.kind == "step" and ir.action in (None, ir_action.name):
-                wanted = inspect.signature(item.function).parameters
+        for item, ir, wanted in zip(self.spec.properties, self.program.properties, self._wanted, strict=False):
+            if item.kind == "step" and ir.action in (None, ir_action.name) and (only is None or ir.identifier in only):
                 found.extend(self._clauses(item, ir, [named[name] for name in wanted]))
-        found.extend(self._check_refinement(ir_action, named))
+        refinement = self.spec.refinement
+        if refinement is not None and (only is None or refinement.identifier in only):
+            found.extend(self._check_refinement(ir_action, named))
         return found
+
+    def settle(self, changes: Sequence[Change]) -> None:
+        """Make `before` what the machine is, by what changed since they were the same."""
+        for holder, key, _ in changes:
+            put(self._twin(holder), key, present(holder, key))
+
+    def restart(self) -> None:
+        """Make `before` a machine before init, for `settle` to go on from."""
+        reset(self.before)
+
+    def _twin(self, holder: Holder) -> Holder:
+        """The record or array of `before` that is at a place of the machine."""
+        twin = self._twins.get(id(holder))
+        if twin is None:
+            around, key = holder._place
+            twin = self._twins[id(holder)] = present(self._twin(around), key)
+        return twin
+
+    def _abstract_states(self, refinement: Refinement) -> tuple[Record, Record]:
+        """Two abstract machines at their initial values."""
+        if self._abstract is None:
+            make = refinement.abstract.state
+            self._abstract = make(Store(self.sizes)), make(Store(self.sizes))
+        for machine in self._abstract:
+            reset(machine)
+        return self._abstract
 
     def _clauses(self, item: Property, ir: PropertyIR, values: Sequence[Any]) -> list[Violation]:
         found: list[Violation] = []
@@ -290,8 +358,7 @@ class PythonMachine:
         if refinement is None:
             return []
         ir = self._refinement_ir(action)
-        make = refinement.abstract.state
-        start, image = make(Store(self.sizes)), make(Store(self.sizes))
+        start, image = self._abstract_states(refinement)
         steps = {function.__name__: step for function, step in refinement.steps.items()}
         try:
             refinement.mapping(named["before"], start)
@@ -315,6 +382,8 @@ class PythonMachine:
         schema = self.program.abstract_schema
         assert schema is not None
         left, right = read_state(expected, schema), read_state(found, schema)
+        if left == right:
+            return []
         violations: list[Violation] = []
         position = 0
         for number, leaf in enumerate(schema.leaves):

@@ -52,7 +52,7 @@ class Store:
     """What all records of one machine share: the resolved scope and, during a step, the journal of old values."""
 
     sizes: Sizes
-    dense_max: int = DENSE_MAX
+    dense_max: int = field(default_factory=lambda: DENSE_MAX)
     journal: list[Change] | None = None
     classes: dict[type[Record], type[Record]] = field(default_factory=dict)
     cells: dict[int, _Cell] = field(default_factory=dict)
@@ -279,7 +279,8 @@ def _quick_limits(type_: LeafType, sizes: Sizes) -> tuple[int, int]:
     """Between these a value other than None is stored as it is; any other goes through the acceptor."""
     if isinstance(type_, BooleanType):
         return NEVER
-    return (type_.low.value(sizes) if isinstance(type_, IntegerType) else type_.bounds(sizes)[0]), type_.bounds(sizes)[1]
+    low, high = type_.bounds(sizes)
+    return (type_.low.value(sizes) if isinstance(type_, IntegerType) else low), high
 
 
 def _is_optional(type_: LeafType) -> bool:
@@ -367,7 +368,7 @@ class Array(Generic[Index, Element], _Elements[Index, Element]):
             cell = store.cells[id(type_)] = _cell(type_, store)
         array._cell = cell
         if cell.filled is not None:
-            dict.update(array, cell.filled)  # type: ignore[call-overload]
+            _held(array).update(cell.filled)
         return array
 
     def _check(self, index: Any) -> None:
@@ -407,6 +408,11 @@ class Array(Generic[Index, Element], _Elements[Index, Element]):
 
     def __iter__(self) -> Iterator[Element]:
         raise TypeError("iterate over the references: `for page in indices(array)`")
+
+
+def _held(array: Array[Any, Any]) -> dict[int, Any]:
+    """The dict that an array is: what was touched."""
+    return typing.cast("dict[int, Any]", array)
 
 
 def indices(array: Array[Any, Any]) -> range:
@@ -465,7 +471,7 @@ was not touched stays so."""
 class _LeafPlan:
     """The cells of one leaf in order, each as (dict, key), and how their values translate."""
 
-    type: LeafType
+    leaf: LeafType
     enumeration: type[enum.IntEnum] | None
     cells: list[tuple[dict[Any, Any], Any]]
 
@@ -479,9 +485,9 @@ def read_state(record: Record, schema: Schema) -> tuple[int, ...]:
             _read_sparse(flat, record, _parts(leaf), dimensions, leaf.type.initial(record._store.sizes))
         return tuple(flat)
     for plan in _plan(record, schema):
-        if isinstance(plan.type, BooleanType) or plan.enumeration is not None:
+        if isinstance(plan.leaf, BooleanType) or plan.enumeration is not None:
             flat += [-1 if (value := holder[key]) is None else int(value) for holder, key in plan.cells]
-        elif _is_optional(plan.type):
+        elif _is_optional(plan.leaf):
             flat += [-1 if (value := holder[key]) is None else value for holder, key in plan.cells]
         else:
             flat += [holder[key] for holder, key in plan.cells]
@@ -502,7 +508,7 @@ def write_state(record: Record, schema: Schema, flat: typing.Sequence[int]) -> N
         return
     for plan in _plan(record, schema):
         for holder, key in plan.cells:
-            _put(holder, key, to_python(flat[position], plan.type, plan.enumeration))
+            _put(holder, key, to_python(flat[position], plan.leaf, plan.enumeration))
             position += 1
 
 
@@ -519,19 +525,19 @@ def _reset(thing: Any) -> None:
         reset(thing)
     elif isinstance(thing, Array):
         if thing._cell.scalar is None:
-            for made in dict.values(thing):  # type: ignore[call-overload]
+            for made in _held(thing).values():
                 _reset(made)
         else:
-            dict.clear(thing)  # type: ignore[arg-type]
+            _held(thing).clear()
             if thing._cell.filled is not None:
-                dict.update(thing, thing._cell.filled)  # type: ignore[call-overload]
+                _held(thing).update(thing._cell.filled)
 
 
 def touched(array: Array[Any, Any]) -> list[int]:
     """The references into an array at which something is stored that is not the initial value, in order; of an array of
     records, those whose record was ever looked at."""
     cell = array._cell
-    held: typing.ItemsView[int, Any] = dict.items(array)  # type: ignore[arg-type]
+    held = _held(array).items()
     if cell.scalar is None:
         return sorted(index for index, _ in held)
     return sorted(index for index, value in held if value != cell.initial)
@@ -575,7 +581,7 @@ def _read_sparse(
     if isinstance(node, Array):
         inner = math.prod(dimensions[1:])
         following = 0
-        for index in sorted(dict.keys(node)):  # type: ignore[call-overload]
+        for index in sorted(_held(node).keys()):
             flat.extend([initial] * ((index - following) * inner))
             _read_sparse(flat, node[index], parts, dimensions[1:], initial)
             following = index + 1

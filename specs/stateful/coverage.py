@@ -22,8 +22,8 @@ from ...model.lang.spec import Spec
 from .results import BranchCoverage
 
 ALWAYS_FIRST = 64
-ONE_IN = 4
-"""The first steps are traced, and then one in so many."""
+ONE_IN, OFTEN_FIRST, LATER_ONE_IN = 4, 4096, 32
+"""The first steps are traced, then one in so many, and in a long test fewer."""
 
 
 @dataclass
@@ -60,7 +60,8 @@ class BranchTracer:
 
     def wanted(self, number: int) -> bool:
         """Whether step `number` is to be traced."""
-        return self.usable and bool(self._open) and (number < ALWAYS_FIRST or number % ONE_IN == 0)
+        one_in = 1 if number < ALWAYS_FIRST else ONE_IN if number < OFTEN_FIRST else LATER_ONE_IN
+        return self.usable and bool(self._open) and number % one_in == 0
 
     @contextlib.contextmanager
     def measure(self) -> Iterator[None]:

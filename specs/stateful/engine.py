@@ -1,17 +1,20 @@
 """Random testing of a specification with Hypothesis: verdicts, counts, coverage and a shrunk counterexample.
 
 The one idea: what Hypothesis generates is what the bound speaks of; what it does after the first violation, to shrink
-it, is not counted. In a large scope all properties are checked after every eighth step alone; then a bad run is
-generated once more from the same seed, with every step checked from there on, and that is shrunk.
+it, is not counted. In a large scope a check of all properties takes far longer than a step; they are then checked so
+often that they take about half of the time, measured before the runs. A bad run is generated once more from the same
+seed, with every step checked from there on, and that is shrunk.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import hypothesis
@@ -29,16 +32,29 @@ from .coverage import BranchTracer
 from .machine import state_machine
 from .results import ActionCount, StatefulProgress, StatefulRun
 from .shortening import shorten
-from .walking import Finding, ViolationError, Walker
+from .walking import LARGE_STATE, Chance, Finding, InitRejectedError, ViolationError, Walker
 
-SMALL_STATE = 1024
-"""States of at most so many numbers have all properties checked after every step."""
+CHECK_EVERY_MAX = 1 << 12
+"""All properties are checked at least after so many steps."""
 
-CHECK_EVERY = 8
-"""In larger ones, after every so many."""
+CHECKS_MIN, CHECKS_SECONDS = 16, 5.0
+"""So many checks are made at least, if they take no longer than this."""
+
+CHECK_EVERY_BROKEN = 8
+"""After so many, if the sample that was to be timed broke already."""
+
+HYPOTHESIS_SECONDS = 0.0001
+"""What Hypothesis itself costs for each step, about."""
+
+SAMPLE_STEPS, SAMPLE_SECONDS = 64, 0.5
+"""The steps that are timed to find out how often properties can be checked, and the time after which fewer do."""
 
 STEPS_MAX = 250
 """Steps of one run. Hypothesis bounds the choices of one example, and would cut longer runs short."""
+
+RULE_STEPS, RULES_MIN, RUNS_MORE = 2, 16, 8
+"""In a large scope, where some rules take many steps: steps for each rule of a run, the fewest rules of a run, and how
+many times the runs asked for are begun if they turn out short."""
 
 PROGRESS_SECONDS = 0.1
 
@@ -52,6 +68,10 @@ OnProgress = Callable[[StatefulProgress], None]
 
 class _OutOfTime(BaseException):
     """Leaves Hypothesis, which catches every Exception."""
+
+
+class _Done(BaseException):
+    """Leaves Hypothesis when the steps asked for were done: in a large scope it cannot count them."""
 
 
 def run(
@@ -71,10 +91,8 @@ def run(
     if examples < 1 or steps < 1:
         raise InputError(f"{examples} runs of {steps} steps test nothing", "ask for at least one run of one step")
     if check_every is None:
-        check_every = 1 if program.schema.total(sizes) <= SMALL_STATE else CHECK_EVERY
-    # Long runs are cut into more of the allowed length, so that as many steps are done as were asked for.
-    length = min(steps, STEPS_MAX)
-    testing = _Testing(spec, program, sizes, seed, -(-examples * steps // length), length, check_every)
+        check_every = _affordable(spec, program, sizes, seed, examples * steps)
+    testing = _Testing(spec, program, sizes, seed, examples, steps, check_every)
     testing.limit(seconds, progress)
     with _no_files():
         testing.test()
@@ -91,15 +109,20 @@ class _Testing:
         self.program = program
         self.sizes = sizes
         self.seed = seed
-        self.examples = examples
-        self.steps = steps
+        # Long runs are cut into more of the allowed length, so that as many steps are done as were asked for.
+        self.large = program.schema.total(sizes) > LARGE_STATE
+        self.steps = steps if self.large else min(steps, STEPS_MAX)
+        self.examples = -(-examples * steps // self.steps)
+        self.wanted = examples * steps
         self.check_every = check_every
         self.machine = state_machine(spec, program, sizes, check_every=check_every)
         hypothesis.seed(seed)(self.machine)
         self.walker: Walker = _walker(self.machine)
         self.walker.tracer = BranchTracer(spec, program)
+        self.walker.steps_max = self.steps
         self.began = time.monotonic()
         self.stopped = ""
+        self.told: Finding | None = None
         self.smallest = False
         self.shortening = False
 
@@ -113,6 +136,8 @@ class _Testing:
             nonlocal shown
             now = time.monotonic()
             share = 1.0 if self.walker.counting or self.shortening else SHRINKING_SHARE
+            if self.large and self.walker.counting and self.walker.counts.steps >= self.wanted:
+                raise _Done
             if seconds is not None and now - self.began > seconds * share:
                 self.stopped = f"time limit of {seconds:g} s"
                 raise _OutOfTime
@@ -152,13 +177,17 @@ class _Testing:
         """Shrink a violation that was found between unchecked steps; until then, cut it after its first bad state."""
         with self._leaving():
             self.walker.rerun(sparse.steps)
+            if self.large:
+                return  # the steps of a burst can be left out one by one, which Hypothesis cannot: `shorten` does
             self.walker.check_all_from(self.walker.counts.runs)
             self._run_hypothesis((Phase.generate, Phase.shrink))
 
     def _run_hypothesis(self, phases: tuple[Phase, ...]) -> None:
+        # A rule may be a burst of steps in a large scope: fewer rules to a run, and more runs if these were too few.
+        rules = min(STEPS_MAX, max(RULES_MIN, self.steps // RULE_STEPS)) if self.large else self.steps
         chosen = settings(
-            max_examples=self.examples,
-            stateful_step_count=self.steps + 1,  # init is a step to Hypothesis
+            max_examples=self.examples * (RUNS_MORE if self.large else 1),
+            stateful_step_count=rules + 1,  # init is a step to Hypothesis
             phases=phases,
             database=None,
             deadline=None,
@@ -176,12 +205,14 @@ class _Testing:
         """What ends a pass: the violation itself, the time limit, Ctrl-C, or Hypothesis giving up."""
         try:
             yield
-        except (ViolationError, _OutOfTime):
+        except (ViolationError, _OutOfTime, _Done):
             pass
         except Unsatisfiable:
             self.stopped = "no run could be generated"
         except HypothesisException as error:
             # Hypothesis takes a replayed run that was left half-way for a flaky one.
+            if isinstance(error.__context__, _Done):
+                return
             if isinstance(error.__context__, KeyboardInterrupt):
                 self.stopped = INTERRUPTED
             elif self.best is None and not isinstance(error.__context__, _OutOfTime):
@@ -196,7 +227,8 @@ class _Testing:
         counts = self.walker.counts
         tracer = self.walker.tracer
         assert tracer is not None
-        trace = None if self.best is None else self.best.trace(self.program, self.sizes, spec_name)
+        self.told = None if self.best is None else self.walker.told(self.best)
+        trace = None if self.told is None else self.told.trace(self.program, self.sizes, spec_name)
         if trace is not None and not self.smallest:
             trace = replace(trace, notes=(*trace.notes, f"not shrunk to the end: {self.stopped}"))
         seconds = time.monotonic() - self.began
@@ -211,6 +243,7 @@ class _Testing:
             steps=counts.steps,
             states=len(self.walker.states),
             check_every=self.check_every,
+            checked=counts.checked,
             actions=actions,
             branches=tracer.result() if tracer.usable else (),
             branches_measured=tracer.usable,
@@ -235,10 +268,13 @@ class _Testing:
                 "hypothesis", name, outcome, self._bound(), len(self.walker.states), counts.steps, seconds,
                 reason=self.stopped,
             )
-            if name in broken and trace is not None and self.best is not None:
-                own = self.best.trace(self.program, self.sizes, spec_name, broken[name])
-                own = replace(own, notes=trace.notes)
-                verdict = replace(verdict, outcome=Outcome.VIOLATED, bound=self._length(), trace=own)
+            if name in broken:
+                verdict = replace(verdict, outcome=Outcome.VIOLATED, bound=self._length())
+                if trace is None or self.told is None:
+                    verdict = replace(verdict, reason="the states are too large to be told")
+                else:
+                    own = self.told.trace(self.program, self.sizes, spec_name, broken[name])
+                    verdict = replace(verdict, trace=replace(own, notes=trace.notes))
             yield verdict
 
     def _length(self) -> str:
@@ -250,7 +286,7 @@ class _Testing:
         counts = self.walker.counts
         text = f"{_count(counts.steps, 'random step')} in {_count(counts.runs, 'run')}, seed {self.seed}"
         if self.check_every > 1:
-            text += f", properties checked after every {self.check_every}th step"
+            text += f", properties checked after one step in {self.check_every} ({counts.checked:,} of them)"
         return text
 
 
@@ -259,6 +295,31 @@ def _walker(machine: type[RuleBasedStateMachine]) -> Walker:
     walker = instance.walker
     assert isinstance(walker, Walker)
     return walker
+
+
+def _affordable(spec: Spec, program: Program, sizes: Sizes, seed: int, wanted: int) -> int:
+    """After how many steps all properties can be checked so that this takes about half of the time: 1 in a small scope,
+    else a power of two, so that it comes out the same more often than not. A short test has a few checks anyway."""
+    if program.schema.total(sizes) <= LARGE_STATE:
+        return 1
+    walker = Walker(spec, program, sizes, check_every=1 << 62)
+    try:
+        walker.begin(Chance(Random(seed)))
+        started = time.process_time()
+        for number in range(SAMPLE_STEPS):
+            walker.burst(seed + number, 1)
+            if time.process_time() - started > SAMPLE_SECONDS:
+                break
+        stepped = time.process_time()
+        walker.evaluate()
+    except (ViolationError, InitRejectedError):
+        return CHECK_EVERY_BROKEN
+    a_step = (stepped - started) / max(1, walker.counts.steps) + HYPOTHESIS_SECONDS
+    a_check = time.process_time() - stepped
+    most = CHECK_EVERY_MAX
+    if a_check * CHECKS_MIN <= CHECKS_SECONDS:
+        most = max(1, min(most, wanted // CHECKS_MIN))
+    return 1 << min(most.bit_length() - 1, max(0, math.ceil(math.log2(a_check / a_step))))
 
 
 def _count(number: int, noun: str) -> str:

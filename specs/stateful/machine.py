@@ -12,21 +12,25 @@ that a failing example printed by Hypothesis reads like the specification and ru
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hypothesis import reject
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from ...model.lang.execute import PythonMachine
 from ...model.lang.ir import Call, Choice, Program, Sizes
 from ...model.lang.records import to_integer
-from ...model.lang.spec import Spec
-from .walking import InitRejectedError, Walker
+from ...model.lang.spec import Spec, check_layout
+from .walking import LARGE_STATE, InitRejectedError, Walker
 
 STAY = "nothing_is_enabled"
 """The rule for states in which no action is offered; Hypothesis wants one."""
+
+BURST = "many_steps"
+"""The rule of a large scope that takes many steps at once: `state.many_steps(seed=7, times=40)`."""
+
+BURST_MAX = 128
 
 
 def state_machine(spec: Spec, program: Program, sizes: Sizes, *, check_every: int = 1) -> type[RuleBasedStateMachine]:
@@ -34,7 +38,7 @@ def state_machine(spec: Spec, program: Program, sizes: Sizes, *, check_every: in
 
     A violation is an AssertionError that says what broke. Each instance is in the class's one machine, so use one at a
     time, as Hypothesis does; `walker.steps` is the run so far."""
-    PythonMachine(spec, program, sizes)  # a scope that makes no sense is reported here, not in the first run
+    check_layout(program.schema, sizes, dense=False)  # a scope that makes no sense is reported here, not in a run
     shared = functools.cache(lambda: Walker(spec, program, sizes, check_every))
 
     def begin(self: Any) -> None:
@@ -48,6 +52,9 @@ def state_machine(spec: Spec, program: Program, sizes: Sizes, *, check_every: in
     for action in range(len(program.actions)):
         name = _free(program.actions[action].name, names)
         names[name] = _action_rule(program, action, name)
+    if program.schema.total(sizes) > LARGE_STATE:
+        burst = _free(BURST, names)
+        names[burst] = _burst_rule(burst)
     stay = _free(STAY, names)
     names[stay] = precondition(_is_stuck)(_named(rule(), _stay, stay))
     title = "".join(part.title() for part in spec.name.replace("-", "_").split("_"))
@@ -71,6 +78,17 @@ def _action_rule(program: Program, action: int, name: str) -> Any:
     if chooses:
         strategies[data] = st.data()
     return precondition(lambda self: self.walker.offered(action))(_named(rule(**strategies), take, name))
+
+
+def _burst_rule(name: str) -> Any:
+    """The rule for many steps, which follow from a seed: what Hypothesis would need hours for in a large scope."""
+
+    def take(self: Any, /, seed: int, times: int) -> None:
+        self.drawn = None
+        self.walker.burst(seed, min(times, self.walker.room()))
+
+    strategies: dict[str, Any] = {"seed": st.integers(0, (1 << 32) - 1), "times": st.integers(1, BURST_MAX)}
+    return precondition(lambda self: not self.walker.stuck())(_named(rule(**strategies), take, name))
 
 
 def _start_rule(chooses: bool, name: str) -> Any:
@@ -126,7 +144,7 @@ class Chosen:
     def __init__(self, data: Any) -> None:
         self.data = data
 
-    def choose(self, options: range) -> int:
+    def choose(self, options: Sequence[int]) -> int:
         position: int = self.data.draw(_below(len(options)), label=f"choice of {len(options)}")
         return options[position]
 

@@ -23,7 +23,8 @@ class StatefulProgress:
 class ActionCount:
     """What one action did.
 
-    `offered` counts the moments at which it could be drawn because some arguments passed its leading guards, `fired`
+    `offered` counts the moments at which it could be drawn because some arguments passed its leading guards (in a large
+    scope: were found that do, when it was asked for), `fired`
     its completed steps, `refused` the draws that a later guard or an empty choice turned down. With `fired` 0 the
     action was never taken: properties about it hold vacuously."""
 
@@ -52,9 +53,11 @@ class BranchCoverage:
 class StatefulRun:
     """The result of random testing: verdicts, and what they rest on.
 
-    `states` counts distinct states, `check_every` how often all properties were checked (1: after every step).
+    `states` counts distinct states; all properties were checked after one step in `check_every` (1: after each), which
+    were `checked` steps.
     `branches` is empty and `branches_measured` False when another tracer (a debugger) was at work; after the first
-    steps only every fourth is measured, so a branch that is listed as not reached may have been taken in between.
+    steps only every fourth (later every 32nd) is measured, so a branch that is listed as not reached may have been
+    taken in between.
     `stopped` says why fewer steps were done than asked for; `smallest` that Hypothesis finished shrinking the trace."""
 
     verdicts: tuple[Verdict, ...]
@@ -63,6 +66,7 @@ class StatefulRun:
     steps: int
     states: int
     check_every: int
+    checked: int
     actions: tuple[ActionCount, ...]
     branches: tuple[BranchCoverage, ...]
     branches_measured: bool

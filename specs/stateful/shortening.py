@@ -1,7 +1,8 @@
 """What Hypothesis's shrinking leaves over: steps that can be left out together, arguments that can be smaller.
 
 Hypothesis shrinks the choices a run was made from; two steps that cancel out are often far apart there. Here steps
-themselves are left out, alone and in pairs and in blocks, as long as the rest still runs and still ends badly.
+themselves are left out, alone and in pairs and in blocks, as long as the rest still ends badly (steps that are about
+what an earlier step returned follow it, and those that cannot be any more go with it).
 """
 
 from __future__ import annotations
@@ -25,6 +26,16 @@ Steps = tuple[FlatStep, ...]
 
 def shorten(walker: Walker) -> None:
     """Make the walker's finding smaller until nothing more can be left out."""
+    walker.look_for_the_same()
+    try:
+        _shorten(walker)
+    finally:
+        walker.focus = None
+    if walker.large and walker.finding is not None:
+        walker.rerun(walker.finding.steps)
+
+
+def _shorten(walker: Walker) -> None:
     attempts = 0
     improved = True
     while improved and walker.finding is not None:
