@@ -46,6 +46,16 @@ of several, or of none named:
 
 {STATUS}"""
 
+GRAPH_EPILOG = f"""examples:
+  kmemspec graph buddy-trace.json -o trace.svg            a trace, as `check` saves it
+  kmemspec graph buddy --flow alloc -o alloc.svg          the path of an allocation through the kernel's functions
+  kmemspec graph buddy --scope pages=2,orders=2 -o states.svg
+
+A flow chart has a box for each function; small helpers are one line. With --scope it leaves out what this scope has
+decided, e.g. what is switched off.
+
+{STATUS}"""
+
 FAULTS_EPILOG = f"""examples:
   kmemspec faults
   kmemspec faults show merge-ignores-order
@@ -53,6 +63,16 @@ FAULTS_EPILOG = f"""examples:
 
 A fault is killed when an engine finds a violation in the faulty model. `run` ends with 0 when every fault is killed by
 some engine, and with 3 when one is not (it is equivalent at this bound, or undecided).
+
+{STATUS}"""
+
+
+FIDELITY_EPILOG = f"""examples:
+  kmemspec fidelity recordings/drv1 recordings/mid2
+  kmemspec fidelity recordings/drv1 --fault merge-ignores-order
+
+From the first state on, each recorded operation is a call of the model's own function: which page or address each
+allocation gives, and every list of the last state, is compared. 1 means that something differs.
 
 {STATUS}"""
 
@@ -103,11 +123,15 @@ def build_parser() -> argparse.ArgumentParser:
     _simulate(command("simulate", "random walks in native code, for scopes too large to search"))
     _prove(command("prove", "proof by induction with Z3, or bounded model checking"))
     _faults(command("faults", "the catalogue of faults, a fault as a diff, and the kill matrix", FAULTS_EPILOG))
-    _graph(command("graph", "a picture of a trace, or of all states of a tiny scope"))
+    _graph(command("graph", "a picture of a trace, of a flow, or of all states of a tiny scope", GRAPH_EPILOG))
     _replay(command("replay", "run a trace again, in CPython, and compare every state"))
     _validate(command("validate", "another implementation against a contract"))
+    _fidelity(command("fidelity", "the model beside recordings of a real kernel", FIDELITY_EPILOG))
     _explain(command("explain", "what a property says, where it comes from and which faults it catches"))
     return parser
+
+
+NO_SYMMETRY_HELP = "search every state, also those that differ in the numbers of interchangeable elements alone"
 
 
 def _check(parser: argparse.ArgumentParser) -> None:
@@ -117,6 +141,7 @@ def _check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=_natural, default=0, help="seed of the random engine (default 0)")
     _jobs(parser)
     parser.add_argument("--seconds", type=_seconds, default=600.0, help="time limit of each engine (default 600)")
+    parser.add_argument("--no-symmetry", action="store_true", help=NO_SYMMETRY_HELP)
 
 
 def _explore(parser: argparse.ArgumentParser) -> None:
@@ -126,6 +151,11 @@ def _explore(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--states", type=_positive, metavar="N", help="stop after N distinct states")
     parser.add_argument("--memory", type=_positive, metavar="MIB", help="stop at this much memory for states")
     parser.add_argument("--seconds", type=_seconds, help="stop after this time")
+    symmetry = parser.add_mutually_exclusive_group()
+    symmetry.add_argument(
+        "--symmetry", metavar="SORTS", help="reduce by these sorts, e.g. cpu,slot (default: those the spec declares)"
+    )
+    symmetry.add_argument("--no-symmetry", action="store_true", help=NO_SYMMETRY_HELP)
 
 
 def _simulate(parser: argparse.ArgumentParser) -> None:
@@ -167,6 +197,9 @@ def _faults(parser: argparse.ArgumentParser) -> None:
 def _graph(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", metavar="TRACE|SPEC", help="a trace file (.json), or a specification")
     parser.add_argument("--scope", help=SCOPE_HELP + " (of a specification)")
+    parser.add_argument("--flow", metavar="NAME", help="a flow chart of a specification, e.g. alloc, or of one action")
+    parser.add_argument("--depth", type=_positive, metavar="N", help="calls of calls that a flow chart follows")
+    parser.add_argument("--detail", action="store_true", help="the flow chart with its helpers, asserts and all lines")
     parser.add_argument(
         "-o", "--output", metavar="FILE",
         help="of a trace: .svg .dot .png .pdf .txt .json .itf.json; of a specification: .dot .svg .png .pdf "
@@ -189,6 +222,14 @@ def _validate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--orders", type=_positive, metavar="N", help="orders of the allocator (default: several)")
     parser.add_argument("--report", metavar="DIR", help="write a reproducer of each finding into DIR")
     parser.add_argument("--json", metavar="FILE", help=JSON_HELP.replace("verdicts", "result"))
+
+
+def _fidelity(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "recording", nargs="+", metavar="DIR", help="a recording: state_A.json.gz, state_B.json.gz, trace.txt.xz"
+    )
+    parser.add_argument("--fault", metavar="ID", help="with this fault in the model (see kmemspec faults)")
+    parser.add_argument("--json", metavar="FILE", help=JSON_HELP.replace("verdicts", "table"))
 
 
 def _explain(parser: argparse.ArgumentParser) -> None:

@@ -28,7 +28,8 @@ OnProgress = Callable[[str, Any], None]
 
 @dataclass(frozen=True)
 class Effort:
-    """How much `check` does: random steps of the testing engine, seconds for each engine, parallel provers."""
+    """How much `check` does: random steps of the testing engine, seconds for each engine, parallel provers, and whether
+    the search uses the symmetry that a specification declares."""
 
     seed: int = 0
     examples: int = 60
@@ -36,6 +37,7 @@ class Effort:
     seconds: float = 600.0
     hypothesis_seconds: float = 8.0
     jobs: int | None = None
+    symmetry: bool = True
 
 
 @dataclass(frozen=True)
@@ -122,17 +124,20 @@ def _explore(done: Check, effort: Effort, progress: Callable[[Any], None] | None
     from .explore import Limits, explore
 
     loaded = done.loaded
-    found = explore(
-        loaded.program, done.sizes, spec=loaded.target, limits=Limits(seconds=effort.seconds), progress=progress
-    )
+
+    def search(sizes: Sizes) -> Exploration:
+        reduced = None if loaded.fault and effort.symmetry else effort.symmetry  # a fault may break the symmetry
+        limits = Limits(seconds=effort.seconds)
+        return explore(
+            loaded.program, sizes, spec=loaded.target, limits=limits, progress=progress, symmetry=reduced
+        )
+
+    found = search(done.sizes)
     done = replace(done, verdicts=done.verdicts + found.verdicts, exploration=found)
     if found.stopped or done.sizes != loaded.spec.resolve():
         return done  # there is something to show already, or another scope was asked for, and that one alone
     for name in loaded.spec.explored:
-        sizes = loaded.spec.scope(name)
-        other = explore(
-            loaded.program, sizes, spec=loaded.target, limits=Limits(seconds=effort.seconds), progress=progress
-        )
+        other = search(loaded.spec.scope(name))
         verdicts = tuple(replace(verdict, bound=f"scope {name}: {verdict.bound}") for verdict in other.verdicts)
         done = replace(done, verdicts=done.verdicts + verdicts, others=(*done.others, (name, other)))
         if other.stopped.startswith("interrupted"):

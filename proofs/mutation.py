@@ -67,7 +67,8 @@ def attempt(loaded: Loaded, fault: Fault, sizes: Sizes, engine: str, timeout_sec
 def _explore(loaded: Loaded, fault: Fault, sizes: Sizes, timeout_seconds: float) -> Sequence[Verdict]:
     from .explore import Limits, explore
 
-    return explore(loaded.program, sizes, spec=loaded.target, limits=Limits(seconds=timeout_seconds)).verdicts
+    limits = Limits(seconds=timeout_seconds)
+    return explore(loaded.program, sizes, spec=loaded.target, limits=limits, symmetry=None).verdicts
 
 
 def _hypothesis(loaded: Loaded, fault: Fault, sizes: Sizes, timeout_seconds: float) -> Sequence[Verdict]:

@@ -450,6 +450,7 @@ CASES: list[tuple[str, str]] = [
     ("annotation", record("«x: Annotated[int, Range(0, 'a*b')]»")),
     ("annotation", record("«x: Annotated[int, Range(0, 1.5)]»")),
     ("annotation", record("«x: Annotated[int, Sort(1, 2)]»")),
+    ("annotation", record("«x: Annotated[int, Sort('cell', 'cells', of=('cell',))]»")),
     ("annotation", record("«x: Array[Cell, M]»")),
     ("annotation", record("«x: M»")),
     ("annotation", record("«x: Array[Annotated[int, Range(1, 2)], bool]»")),

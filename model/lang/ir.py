@@ -505,8 +505,8 @@ class PropertyIR:
 @dataclass(frozen=True)
 class Program:
     """A whole specification, ready for the engines. `fingerprint` identifies its content (for caches); `symmetric`
-    names the sorts whose elements are declared to be interchangeable; `parameters` are all sizes by name, `derived` those
-    of them that follow from the others."""
+    names the sorts whose elements are declared to be interchangeable; `parameters` are all sizes by name, `derived`
+    those of them that follow from the others."""
 
     name: str
     parameters: tuple[str, ...]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...model.lang.lazily import attributes_of
-from .results import ActionCount, BranchCoverage, Exploration, Limits, Progress, Simulation
+from .results import ActionCount, BranchCoverage, Exploration, Limits, Progress, Simulation, SymmetryReduction
 
 if TYPE_CHECKING:
     from .machine import NativeMachine
@@ -24,6 +24,7 @@ __all__ = [
     "NativeMachine",
     "Progress",
     "Simulation",
+    "SymmetryReduction",
     "explore",
     "simulate",
 ]

@@ -18,6 +18,7 @@ from llvmlite import ir as ll  # type: ignore[import-untyped]
 
 from ...model.lang import ir
 from ...model.lang.errors import InputError
+from ...model.lang.symmetry import sorts_of
 from . import status
 from .context import CHOICES, WITNESSES, Context
 from .layout import BASE, LOG2_WIDTH, LOW, MASK, SPAN, ParameterSlots, check_machine_bits
@@ -61,6 +62,7 @@ class ModuleEmitter:
         self.invariant = self.module.add_metadata([])
         self.functions: dict[str, Value] = {}
         self.roots: dict[str, tuple[int, ...]] = {}
+        self.symmetric = _symmetric_names(program)
         self.can_fail: set[str] = set()
         self.chooses: set[str] = set()
         if len(program.positions) > status.LARGEST_POSITION:
@@ -167,6 +169,14 @@ class ModuleEmitter:
             give(int64(0), status.DISABLED)
         give(value, status.OK)
         return function
+
+
+def _symmetric_names(program: ir.Program) -> frozenset[str]:
+    """The sorts that a reduced search renames: the symmetric ones and products of them."""
+    if not program.symmetric:
+        return frozenset()
+    names = frozenset(program.symmetric)
+    return names | {sort.name for sort in sorts_of(program).values() if names & set(sort.of)}
 
 
 def draw(builder: Value, seed: Value, count: Value) -> Value:
@@ -448,12 +458,37 @@ class FunctionEmitter:
 
     def quantify(self, quantifier: ir.Quantifier, then: Value, otherwise: Value) -> None:
         """`all` or `any` as a loop with an early exit."""
-        if quantifier.kind == "all":
-            with self.elements(quantifier, then) as latch:
-                self.branch(quantifier.body, latch, otherwise)
-        else:
-            with self.elements(quantifier, otherwise) as latch:
-                self.branch(quantifier.body, then, latch)
+        decided, undecided = (otherwise, then) if quantifier.kind == "all" else (then, otherwise)
+        if self.is_symmetric(quantifier):
+            self.quantify_symmetric(quantifier, decided, undecided)
+            return
+        with self.elements(quantifier, undecided) as latch:
+            sides = (latch, decided) if quantifier.kind == "all" else (decided, latch)
+            self.branch(quantifier.body, *sides)
+
+    def is_symmetric(self, quantifier: ir.Quantifier) -> bool:
+        """Whether the quantifier runs over a sort that is reduced."""
+        type_ = self.function.locals[quantifier.local].type
+        return isinstance(type_, ir.IntegerType) and type_.sort in self.module.symmetric
+
+    def quantify_symmetric(self, quantifier: ir.Quantifier, decided: Value, undecided: Value) -> None:
+        """In a reduced search ("strict") elements after the one that decides are evaluated, too: if one of them fails,
+        the failure would come first in a state that differs in the elements' numbers alone."""
+        builder = self.builder
+        is_decided = self.local()
+        builder.store(int64(0), is_decided)
+        done, decides = self.block(), self.block()
+        with self.elements(quantifier, done) as latch:
+            sides = (latch, decides) if quantifier.kind == "all" else (decides, latch)
+            self.branch(quantifier.body, *sides)
+            builder.position_at_end(decides)
+            builder.store(int64(1), is_decided)
+            strict = builder.load(
+                builder.gep(self.context, [ll.Constant(I32, self.module.context.scalar["strict"])])
+            )
+            builder.cbranch(builder.icmp_signed("!=", strict, int64(0)), latch, decided)
+        builder.position_at_end(done)
+        builder.cbranch(builder.icmp_signed("!=", builder.load(is_decided), int64(0)), decided, undecided)
 
     @contextmanager
     def elements(self, quantifier: ir.Quantifier, done: Value) -> Iterator[Value]:

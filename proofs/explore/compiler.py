@@ -21,6 +21,7 @@ import llvmlite  # type: ignore[import-untyped]
 import llvmlite.binding as llvm  # type: ignore[import-untyped]
 
 from ...model.lang.ir import Program
+from ..cache import cache_directory
 from .codegen import ModuleEmitter
 from .driver import SIGNATURES, Driver
 
@@ -98,14 +99,6 @@ def _target_machine() -> Any:
 
 
 # --- the cache -------------------------------------------------------------------------------------------------
-
-
-def cache_directory() -> Path:
-    """$KMEMSPEC_CACHE, or kmemspec in the user's cache directory."""
-    if chosen := os.environ.get("KMEMSPEC_CACHE"):
-        return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(base) / "kmemspec"
 
 
 def _cache_path(program: Program) -> Path:

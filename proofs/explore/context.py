@@ -47,6 +47,16 @@ SCALARS = (
     "draws",  # failed draws before a walk gives up
     "parent",  # of the state being inserted
     "action",  # the last one of a walk
+    "renamings",  # how many renamings change states; 0: no symmetry reduction
+    "idle",  # how many change none, the identity among them
+    "group_order",
+    "streams",  # address of the array of their streams' addresses (see symmetry)
+    "affected",  # how many words they change
+    "affected_words",  # address of the array of these words' numbers
+    "original",  # address of room for a state
+    "candidate",
+    "orbits",  # states that the states stand for, together
+    "strict",  # 1: quantifiers over symmetric sorts evaluate every element, so that no failure depends on their order
 )
 STOP_VIOLATION, STOP_MEMORY, STOP_STATES, STOP_CHOICES = 1, 2, 3, 4
 GROW_STATES, GROW_TABLE = 0, 1
@@ -64,8 +74,8 @@ COUNTER_SLOTS = 3
 """An action's counters: enabled, fired, new. The last triple is that of the initial states."""
 
 PENDING = 64
-PENDING_HEADER = 3
-"""An entry of the buffer of successors: hash, parent, action, then the words."""
+PENDING_HEADER = 4
+"""An entry of the buffer of successors: hash, parent, action, how many states it stands for, then the words."""
 
 
 class Context:

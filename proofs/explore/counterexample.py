@@ -6,7 +6,7 @@ the next one, or the violation itself, comes out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from ...model.lang.trace import FlatStep, Trace, Violation, to_step
@@ -37,8 +37,16 @@ def found(machine: NativeMachine, index: int) -> tuple[int, int, int] | None:
     return (code, parent, state) if was_found else None
 
 
+class NotReproducedError(Exception):
+    """A violation of a reduced search that no renaming of its path shows."""
+
+
 class Rebuilder:
-    """Finds the steps of counterexamples again."""
+    """Finds the steps of counterexamples again.
+
+    In a reduced search the states kept stand for others, so a path is found anew from a real initial state: a step is
+    right when the state that stands for its end is the next one of the chain. Every renaming of a path is a path; one
+    of them shows the violation even where a failure hides behind another element (see `codegen.quantify_symmetric`)."""
 
     def __init__(self, machine: NativeMachine, store: StateStore) -> None:
         self.machine = machine
@@ -49,69 +57,121 @@ class Rebuilder:
         record = found(self.machine, index)
         if record is None:
             return None
+        self.machine.set("strict", 0)  # a trace is what the specification says, evaluated in its own order
         _, parent, state = record
+        if index == self.machine.context_map.checks and parent == shared.NO_PARENT:
+            return self._failing_init()
+        for path in self._paths(state if state >= 0 else parent):
+            ending = self._ending(index, state, path[-1])
+            if ending is not None:
+                last, violation = ending
+                return [*self._steps(path), *last], violation
+        raise self._not_reproduced("the end of a counterexample")
+
+    def _ending(self, index: int, state: int, words: bytes) -> tuple[list[FlatStep], Violation] | None:
+        """What breaks the property in or out of this state, if it breaks: the last step (unless it is the state)."""
         if index == self.machine.context_map.checks:
-            return self._failure(parent)
+            return self._failure(words)
         if index == self.machine.context_map.deadlock:
-            steps = self.path(parent)
-            return steps, Violation("deadlock", "no action is enabled", "deadlock", (), "no action is enabled")
-        if state >= 0:
-            steps = self.path(state)
-            words = self.store.words(state)
-            self.machine.write_words("source", words)
-            self.machine.write_words("target", words)
-            again = self.machine.judge_target(index)
-            return steps, self.machine.property_violation(self.machine.program.properties[index], again)
-        return self._step(index, parent)
+            if self.machine.symmetry is not None and any(self.machine.raw_transitions(words)):
+                return None
+            return [], Violation("deadlock", "no action is enabled", "deadlock", (), "no action is enabled")
+        return self._in_state(index, words) if state >= 0 else self._step(index, words)
+
+    def _not_reproduced(self, what: str) -> Exception:
+        if self.machine.symmetry is None:
+            return AssertionError(f"{what} was not found again")
+        names = ", ".join(self.machine.symmetry.symmetry.counts)
+        return NotReproducedError(f"whether an evaluation fails depends on the order of {names}; use --no-symmetry")
+
+    # --- paths
 
     def path(self, number: int) -> list[FlatStep]:
         """The steps from an initial state to a state."""
+        return self._steps(next(self._paths(number)))
+
+    def _paths(self, number: int) -> Iterator[list[bytes]]:
+        """The states of a real path to a state, or to one that it stands for; under every renaming."""
         chain = [number]
         while (parent := self.store.parent(chain[-1])) != shared.NO_PARENT:
             chain.append(parent)
         chain.reverse()
-        steps = [self._initial(self.store.words(chain[0]))]
-        for before, after in pairwise(chain):
-            steps.append(self._between(self.store.words(before), self.store.words(after)))
+        symmetry = self.machine.symmetry
+        if symmetry is None:
+            yield [self.store.words(state) for state in chain]
+            return
+        path = [self._like(self._initial_words(), self.store.words(chain[0]))]
+        for state in chain[1:]:
+            steps = self.machine.raw_transitions(path[-1])
+            ends = (step.words for _, _, step in steps if step.status == status.OK)
+            path.append(self._like(ends, self.store.words(state)))
+        for renaming in symmetry.renamings:
+            yield [symmetry.rename(words, renaming) for words in path]
+
+    def _initial_words(self) -> Iterator[bytes]:
+        steps = self.machine.executions(self.machine.start_words(), -1, ())
+        return (step.words for step in steps if step.status == status.OK)
+
+    def _like(self, candidates: Iterable[bytes], wanted: bytes) -> bytes:
+        """The first of these states that a state stands for."""
+        for words in candidates:
+            if self.machine.canonical(words) == wanted:
+                return words
+        raise self._not_reproduced("a step of the search")
+
+    def _steps(self, path: Sequence[bytes]) -> list[FlatStep]:
+        """The steps of a path whose states are known."""
+        steps = [self._initial(path[0])]
+        for before, after in pairwise(path):
+            steps.append(self._between(before, after))
         return steps
 
     def _initial(self, words: bytes) -> FlatStep:
         for step in self.machine.executions(self.machine.start_words(), -1, ()):
             if step.status == status.OK and step.words == words:
                 return flat_step(self.machine, -1, (), step)
-        raise AssertionError("an initial state was not found again")
+        raise self._not_reproduced("an initial state")
 
     def _between(self, before: bytes, after: bytes) -> FlatStep:
         for action, arguments, step in self.machine.raw_transitions(before):
             if step.status == status.OK and step.words == after:
                 return flat_step(self.machine, action, arguments, step)
-        raise AssertionError("a step of the search was not found again")
+        raise self._not_reproduced("a step of the search")
 
-    def _failure(self, parent: int) -> tuple[list[FlatStep], Violation]:
+    # --- endings
+
+    def _in_state(self, index: int, words: bytes) -> tuple[list[FlatStep], Violation] | None:
         machine = self.machine
-        if parent == shared.NO_PARENT:
-            words = machine.start_words()
-            for step in machine.executions(words, -1, ()):
-                if step.status > status.DISABLED:
-                    last = FlatStep(-1, (), step.choices, None, machine.layout.unpack(words))
-                    return [last], machine.action_violation(-1, step.status)
-            raise AssertionError("a failing init was not found again")
-        words = self.store.words(parent)
+        machine.write_words("source", words)
+        machine.write_words("target", words)
+        code = machine.judge_target(index)
+        return None if code == status.OK else ([], machine.property_violation(machine.program.properties[index], code))
+
+    def _failing_init(self) -> tuple[list[FlatStep], Violation]:
+        machine = self.machine
+        words = machine.start_words()
+        for step in machine.executions(words, -1, ()):
+            if step.status > status.DISABLED:
+                last = FlatStep(-1, (), step.choices, None, machine.layout.unpack(words))
+                return [last], machine.action_violation(-1, step.status)
+        raise self._not_reproduced("a failing init")
+
+    def _failure(self, words: bytes) -> tuple[list[FlatStep], Violation] | None:
+        machine = self.machine
         for action, arguments, step in machine.raw_transitions(words):
             if step.status != status.OK:
                 last = FlatStep(action, arguments, step.choices, None, machine.layout.unpack(words))
-                return [*self.path(parent), last], machine.action_violation(action, step.status)
-        raise AssertionError("a failing step was not found again")
+                return [last], machine.action_violation(action, step.status)
+        return None
 
-    def _step(self, index: int, parent: int) -> tuple[list[FlatStep], Violation]:
+    def _step(self, index: int, words: bytes) -> tuple[list[FlatStep], Violation] | None:
         machine = self.machine
         prop = machine.program.properties[index]
-        for action, arguments, step in machine.raw_transitions(self.store.words(parent)):
+        for action, arguments, step in machine.raw_transitions(words):
             if step.status != status.OK or prop.action not in (None, machine.program.actions[action].name):
                 continue
             code = machine.judge_target(index)
             if code != status.OK:
                 violation = machine.property_violation(prop, code)
-                last = flat_step(machine, action, arguments, step)
-                return [*self.path(parent), last], violation
-        raise AssertionError("a violating step was not found again")
+                return [flat_step(machine, action, arguments, step)], violation
+        return None

@@ -20,6 +20,7 @@ from ...model.lang import ir
 from . import context as shared
 from . import status
 from .codegen import I32, I64, WORDS, ModuleEmitter, Value, draw, int64
+from .symmetry_code import emit_canonicalise
 
 VOID = ll.VoidType()
 INVALID = int64(-1)
@@ -31,6 +32,7 @@ SIGNATURES = {
     "judge": 2,  # (context, property) about source and target
     "insert_target": 1,  # (context): the number of the target state, judged and stored when new
     "walk": 2,  # (context, steps)
+    "canonical_target": 1,  # (context): rename the target state to the one that stands for it
 }
 """The functions that Python calls: all take the context's address, then integers, and return an int64."""
 
@@ -143,6 +145,7 @@ class Driver:
         )
         self.hash = self._hash()
         self.address = self._address()
+        self.canonicalise = emit_canonicalise(Code(self, "canonicalise", [WORDS, WORDS]))
         self.record = self._record()
         self.by_kind = self._properties_by_kind()
         self.judge_one = {index: self._judge_one(index) for index in range(len(self.program.properties))}
@@ -157,6 +160,7 @@ class Driver:
         self._execute()
         self._judge()
         self._insert_target()
+        self._canonical_target()
         self._walk()
 
     # --- states and table ------------------------------------------------------------------------------------
@@ -269,11 +273,11 @@ class Driver:
         return builder.call(builder.inttoptr(code.get("grow"), signature), [int64(kind)])
 
     def _look_up(self) -> Value:
-        """look_up(context, words, hash, parent, action): the state's number when it is new (then it is stored and
-        judged), -1 when it is known, -2 when there is no room."""
-        code = Code(self, "look_up", [WORDS, WORDS, I64, I64, I64])
+        """look_up(context, words, hash, parent, action, orbit): the state's number when it is new (then it is stored
+        and judged), -1 when it is known, -2 when there is no room."""
+        code = Code(self, "look_up", [WORDS, WORDS, I64, I64, I64, I64])
         builder = code.builder
-        context, state, mixed, parent, action = code.arguments
+        context, state, mixed, parent, action, orbit = code.arguments
         words, mask = code.get("words"), code.get("table_mask")
         slot = code.variable(builder.and_(mixed, mask))
         with code.loop() as empty:
@@ -297,6 +301,7 @@ class Driver:
         builder.store(builder.trunc(parent, I32), self.parent_place(code, number))
         self._enter(code, builder.load(slot), mixed, number)
         code.put("states", builder.add(number, int64(1)))
+        code.count("orbits", orbit)
         counter = builder.add(builder.mul(action, int64(shared.COUNTER_SLOTS)), int64(self.shared.counters + 2))
         place = code.at(context, counter)
         builder.store(builder.add(builder.load(place), int64(1)), place)
@@ -428,8 +433,12 @@ class Driver:
         code = Code(self, "submit", [WORDS, WORDS, I64, I64], VOID)
         builder = code.builder
         context, state, parent, action = code.arguments
+        orbit = code.variable(1)
+        with code.when(code.test(code.get("renamings"), "!=", 0)):
+            ties = builder.call(self.canonicalise, [context, state])
+            builder.store(builder.udiv(code.get("group_order"), ties), orbit)
         mixed = builder.call(self.hash, [state, code.get("words")])
-        for offset, value in enumerate([mixed, parent, action]):
+        for offset, value in enumerate([mixed, parent, action, builder.load(orbit)]):
             builder.store(value, code.at(state, offset - shared.PENDING_HEADER))
         slot = self._slot_place(code, builder.and_(mixed, code.get("table_mask")))
         self.prefetch(code, builder.bitcast(slot, WORDS))
@@ -648,7 +657,13 @@ class Driver:
         target = code.pointer("target")
         mixed = builder.call(self.hash, [target, code.get("words")])
         action = int64(len(self.program.actions))
-        code.returns(builder.call(self.look_up, [code.context, target, mixed, code.get("parent"), action]))
+        call = [code.context, target, mixed, code.get("parent"), action, int64(1)]
+        code.returns(builder.call(self.look_up, call))
+
+    def _canonical_target(self) -> None:
+        """canonical_target(context): the state in the target buffer, renamed; how many renamings lead to it."""
+        code = Code(self, "canonical_target", [WORDS], exported=True)
+        code.returns(code.builder.call(self.canonicalise, [code.context, code.pointer("target")]))
 
     def _walk(self) -> None:
         """walk(context, steps): random steps from source, judged; source is the last state in the end."""
@@ -666,7 +681,7 @@ class Driver:
                 code.returns(shared.WALK_VIOLATED)
             mixed = builder.call(self.hash, [target, words])
             parent = int64(shared.NO_PARENT - 1)
-            number = builder.call(self.look_up, [code.context, target, mixed, parent, action])
+            number = builder.call(self.look_up, [code.context, target, mixed, parent, action, int64(1)])
             with code.when(code.test(number, "==", -2), likely=False):
                 code.put("stop", 0)
                 builder.call(self.judge_state, [code.context, target, parent, INVALID])

@@ -25,6 +25,7 @@ from .layout import (
     parameter_values,
     resolve,
 )
+from .symmetry import PackedSymmetry
 
 _MOST_INITIAL_STATES = 1_000_000
 
@@ -68,6 +69,7 @@ class NativeMachine:
         self.context = (ctypes.c_int64 * self.context_map.length)()
         self.address = ctypes.addressof(self.context)
         self._keep: list[object] = []
+        self.symmetry: PackedSymmetry | None = None
         self._fill()
 
     # --- the context -----------------------------------------------------------------------------------------
@@ -94,6 +96,43 @@ class NativeMachine:
         buffer = ctypes.create_string_buffer(content, max(words * 8, 8))
         self._keep.append(buffer)
         return ctypes.addressof(buffer)
+
+    def reduce(self, symmetry: PackedSymmetry) -> None:
+        """Let the search take every successor to the state that stands for it."""
+        self.symmetry = symmetry
+        streams, tables = symmetry.tables()
+        places = [self._array(table) for table in tables]
+        addresses = [self._array([places[-value - 1] if value < 0 else value for value in s]) for s in streams]
+        for name, value in {
+            "renamings": len(streams),
+            "idle": symmetry.idle,
+            "group_order": symmetry.symmetry.order,
+            "streams": self._array(addresses),
+            "affected": len(symmetry.words),
+            "affected_words": self._array(symmetry.words),
+            "original": self._buffer(self.layout.words),
+            "candidate": self._buffer(self.layout.words),
+            "strict": 1,
+        }.items():
+            self.set(name, value)
+
+    def _array(self, values: Sequence[int]) -> int:
+        return self._buffer(len(values), b"".join(value.to_bytes(8, "little") for value in values))
+
+    def canonical(self, words: bytes) -> bytes:
+        """The state that stands for a packed state: itself, without symmetry."""
+        if self.symmetry is None:
+            return words
+        self.write_words("target", words)
+        self.call("canonical_target")
+        return self.read_words(self.get("target"))
+
+    def orbit(self, words: bytes) -> int:
+        """How many states differ from a packed state in the numbers of interchangeable elements alone, itself too."""
+        if self.symmetry is None:
+            return 1
+        self.write_words("target", words)
+        return self.symmetry.symmetry.order // self.call("canonical_target")
 
     def get(self, name: str) -> int:
         """A scalar of the context."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...model.lang.verdict import Verdict
@@ -53,12 +54,23 @@ class BranchCoverage:
 
 
 @dataclass(frozen=True)
+class SymmetryReduction:
+    """What symmetry saved: the sizes of the symmetric sorts, how many renamings of their elements there are, and how
+    many states the visited ones stand for: exactly those that a search without reduction would visit."""
+
+    sorts: Mapping[str, int]
+    renamings: int
+    states: int
+
+
+@dataclass(frozen=True)
 class Exploration:
     """The result of an exhaustive search. `complete`: every reachable state was visited and expanded.
 
     `depth` is the number of steps to the farthest level reached; `transitions` counts completed executions;
     `frontier_peak` is the largest level; `memory_bytes` the peak of what states, parents and table took;
-    `cpu_seconds` the time in native code, `compile_seconds` that of making or loading it."""
+    `cpu_seconds` the time in native code, `compile_seconds` that of making or loading it. With `symmetry`, states,
+    transitions and counts are those of the reduced search; `unreduced` says why a declared symmetry was not used."""
 
     verdicts: tuple[Verdict, ...]
     states: int
@@ -75,6 +87,8 @@ class Exploration:
     seconds: float
     complete: bool
     stopped: str = ""
+    symmetry: SymmetryReduction | None = None
+    unreduced: str = ""
 
     @property
     def never_fired(self) -> tuple[str, ...]:

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from ...model.lang.errors import InputError
 from ...model.lang.ir import Program, Sizes
+from ...model.lang.symmetry import may_hide_failures
 from ...model.lang.verdict import Outcome, Verdict
 from . import context as shared
 from .context import CHOICES, COUNTER_SLOTS, Context
-from .counterexample import Rebuilder, trace_of
+from .counterexample import NotReproducedError, Rebuilder, found, trace_of
 from .machine import NativeMachine
-from .results import ActionCount, BranchCoverage, Exploration, Limits, Progress
+from .results import ActionCount, BranchCoverage, Exploration, Limits, Progress, SymmetryReduction
 from .store import StateStore
+from .symmetry import PackedSymmetry, symmetric_program, symmetry_of
 
 ENGINE = "explore"
 _SLICE_SECONDS = 0.05
@@ -35,19 +38,47 @@ def explore(
     limits: Limits | None = None,
     progress: OnProgress | None = None,
     stop_at_first: bool = True,
+    symmetry: bool | Sequence[str] | None = True,
 ) -> Exploration:
     """Visit every reachable state of a scope and judge every property.
 
-    With `stop_at_first` false the search goes on and each property gets its own shortest counterexample."""
+    With `stop_at_first` false the search goes on and each property gets its own shortest counterexample. `symmetry`:
+    True reduces by the sorts that the specification declares symmetric, a sequence by the sorts named in it; both
+    raise InputError (SpecError) when one is not symmetric. None reduces by those declared if they are (a fault may
+    have broken it), False by none."""
     started = time.monotonic()
-    machine = NativeMachine(program, sizes)
+    machine, unreduced = _machine(program, sizes, symmetry)
     compile_seconds = time.monotonic() - started
     search = Search(machine, limits or Limits(), stop_at_first, started)
     try:
         search.run(progress)
-        return search.result(spec, compile_seconds)
+        return replace(search.result(spec, compile_seconds), unreduced=unreduced)
     finally:
         search.store.release()
+
+
+def _machine(
+    program: Program, sizes: Sizes, symmetry: bool | Sequence[str] | None
+) -> tuple[NativeMachine, str]:
+    """The machine to search, reduced as wanted, and why it is not."""
+    names = program.symmetric if symmetry is None or symmetry is True else symmetry or ()
+    if not names:
+        return NativeMachine(program, sizes), ""
+    wanted = symmetric_program(program, names)
+    try:
+        group = symmetry_of(wanted, sizes)
+        if group.order == 1:
+            return NativeMachine(program, sizes), ""
+        machine = NativeMachine(wanted, sizes)
+        error = group.unclosed(wanted.schema, [step.state for step in machine.initial_states()])
+        if error is not None:
+            raise error
+    except InputError as refused:
+        if symmetry is not None:
+            raise
+        return NativeMachine(program, sizes), str(refused)
+    machine.reduce(PackedSymmetry(group, machine.layout))
+    return machine, ""
 
 
 class Search:
@@ -157,14 +188,26 @@ class Search:
             seconds=time.monotonic() - self.started,
             complete=self.complete,
             stopped=self.stopped,
+            symmetry=self._reduction(),
         )
+
+    def _reduction(self) -> SymmetryReduction | None:
+        packed = self.machine.symmetry
+        if packed is None:
+            return None
+        return SymmetryReduction(packed.symmetry.counts, packed.symmetry.order, self.machine.get("orbits"))
 
     def _verdicts(self, spec: str) -> tuple[Verdict, ...]:
         program = self.machine.program
         rebuilder = Rebuilder(self.machine, self.store)
         verdicts: list[Verdict] = []
         for index, name in judged_names(program, self.machine.context_map):
-            counterexample = rebuilder.counterexample(index)
+            try:
+                counterexample = rebuilder.counterexample(index)
+            except NotReproducedError as unclear:
+                bound = f"{self.machine.get('states'):,} states"
+                verdicts.append(self._verdict(name, Outcome.UNKNOWN, bound, reason=str(unclear)))
+                continue
             if counterexample is not None:
                 steps, violation = counterexample
                 trace = trace_of(self.machine, steps, violation, spec, ENGINE, shortest=True)
@@ -176,10 +219,28 @@ class Search:
 
     def _unviolated(self, name: str) -> Verdict:
         states, depth = self.machine.get("states"), self.machine.get("depth")
+        hidden = self._hidden()
+        if self.complete and hidden:
+            return self._verdict(name, Outcome.UNKNOWN, f"{states:,} states up to symmetry", reason=hidden)
         if self.complete and self.initial_states:
-            return self._verdict(name, Outcome.HOLDS, f"all {states:,} reachable states, depth {depth}")
+            orbits = self.machine.get("orbits")
+            reachable = f"all {orbits:,} reachable states"
+            if self.machine.symmetry is not None:
+                reachable += f" ({states:,} up to symmetry)"
+            return self._verdict(name, Outcome.HOLDS, f"{reachable}, depth {depth}")
         reason = self.stopped or "there is no initial state"
         return self._verdict(name, Outcome.UNKNOWN, f"{states:,} states, all those up to depth {depth}", reason=reason)
+
+    def _hidden(self) -> str:
+        """Why a complete reduced search may have missed states: an action failed where, in another order of the
+        elements, it would have gone on."""
+        packed = self.machine.symmetry
+        if packed is None or found(self.machine, self.machine.context_map.checks) is None:
+            return ""
+        if not may_hide_failures(self.machine.program, packed.symmetry.sorts):
+            return ""
+        names = ", ".join(packed.symmetry.counts)
+        return f"an action fails, perhaps not in every order of {names}; --no-symmetry searches what comes after"
 
     def _verdict(self, name: str, outcome: Outcome, bound: str, **more: object) -> Verdict:
         return Verdict(
