@@ -15,8 +15,8 @@ from .lang import Array, FromScope, Record, action, indices, require
 class Blocks(Record):
     """The order of the live block that starts at each page, if one does."""
 
-    zone_start_pfn: Annotated[int, FromScope("start")]
-    spanned_pages: Annotated[int, FromScope("pages")]
+    zone_start_pfn: Annotated[int, FromScope("first_page")]
+    spanned_pages: Annotated[int, FromScope("all_pages")]
     orders: Annotated[int, FromScope("orders")]
     block: Array[Page, Order | None]
 
@@ -64,3 +64,13 @@ def refuse(m: Blocks, order: Order) -> None:
     require(
         all(not run_is_free(m, page, order) for page in indices(m.block) if page & ((1 << order) - 1) == 0)
     )
+
+
+@action
+def shrink(m: Blocks, page: Page, order: Order) -> None:
+    """The last pages of a live block become free, and it goes on smaller: what a last reference to its head keeps."""
+    live = m.block[page]
+    require(live is not None)
+    assert live is not None
+    require(order <= live)
+    m.block[page] = order

@@ -28,6 +28,7 @@ Page = Annotated[int, Sort("page", "frames")]
 Order = Annotated[int, Sort("order", "orders")]
 MigrateType = Annotated[int, Sort("migratetype", "migratetypes")]
 Pageblock = Annotated[int, Sort("pageblock", "pageblocks")]
+PcpSlot = Annotated[int, Sort("pcp_list", "pcp_slots", of=("cpu", "pindex"))]
 UnsignedLong = Annotated[int, Machine("long")]
 
 # enum migratetype (include/linux/mmzone.h); a scope with n migrate types has the first n
@@ -48,6 +49,11 @@ class PageStruct(Record):
     next: Page | None  # buddy_list.next
     prev: Page | None  # buddy_list.prev
     refcount: Annotated[int, Range(0, "references")]  # _refcount
+    compound: Order | None  # PageHead, and compound_order() of page[1]; page_alloc.py uses it and what follows
+    migratetype: MigrateType  # page->index while the allocator has the page: get_pcppage_migratetype()
+    movable: bool  # PageLRU or __PageMovable: in use, and could be migrated
+    listed: Annotated[MigrateType, GHOST]  # the type whose free list a free block is on
+    pcp_list: Annotated[PcpSlot | None, GHOST]  # the pcp list a page is on
 
 
 class MemoryMap(Record):
@@ -120,6 +126,26 @@ def bad_range(zone: Zone, page: int) -> bool:
 def get_pageblock_migratetype(memory: MemoryMap, page: int) -> int:
     """The migrate type of the pageblock around a page (get_pageblock_migratetype())."""
     return memory.pageblock_flags[page >> memory.pageblock_order]
+
+
+def set_pageblock_migratetype(memory: MemoryMap, page: int, migratetype: int) -> None:
+    """Change the migrate type of the pageblock around a page (set_pageblock_migratetype())."""
+    memory.pageblock_flags[page >> memory.pageblock_order] = migratetype
+
+
+def pageblock_nr_pages(memory: MemoryMap) -> int:
+    """The pages of a pageblock (pageblock_nr_pages)."""
+    return 1 << memory.pageblock_order
+
+
+def get_pcppage_migratetype(memory: MemoryMap, page: int) -> int:
+    """The type noted for a page on its way between free lists, pcp lists and clients (get_pcppage_migratetype())."""
+    return memory.mem_map[page].migratetype
+
+
+def set_pcppage_migratetype(memory: MemoryMap, page: int, migratetype: int) -> None:
+    """Note a page's type in page->index (set_pcppage_migratetype())."""
+    memory.mem_map[page].migratetype = migratetype
 
 
 def is_migrate_isolate(migratetype: int) -> bool:
@@ -202,6 +228,7 @@ def add_to_free_list(memory: MemoryMap, zone: Zone, page: int, order: int, migra
     """Put a block at the head of its free list (add_to_free_list())."""
     area = zone.free_area[order]
     list_add(memory, area.free_list[migratetype], page)
+    memory.mem_map[page].listed = migratetype
     area.nr_free += 1
 
 
@@ -209,6 +236,7 @@ def add_to_free_list_tail(memory: MemoryMap, zone: Zone, page: int, order: int, 
     """Put a block at the tail of its free list (add_to_free_list_tail())."""
     area = zone.free_area[order]
     list_add_tail(memory, area.free_list[migratetype], page)
+    memory.mem_map[page].listed = migratetype
     area.nr_free += 1
 
 
@@ -217,6 +245,7 @@ def move_to_free_list(memory: MemoryMap, zone: Zone, page: int, order: int, migr
     area = zone.free_area[order]
     list_del(memory, area.free_list[list_of(memory, area, page)], page)
     list_add_tail(memory, area.free_list[migratetype], page)
+    memory.mem_map[page].listed = migratetype
 
 
 def del_page_from_free_list(memory: MemoryMap, zone: Zone, page: int, order: int) -> None:
@@ -225,6 +254,7 @@ def del_page_from_free_list(memory: MemoryMap, zone: Zone, page: int, order: int
     list_del(memory, area.free_list[list_of(memory, area, page)], page)
     memory.mem_map[page].buddy = False
     memory.mem_map[page].order = 0
+    memory.mem_map[page].listed = 0
     area.nr_free -= 1
 
 
@@ -313,15 +343,53 @@ def rmqueue_smallest(memory: MemoryMap, zone: Zone, order: int, migratetype: int
             continue
         del_page_from_free_list(memory, zone, page, current_order)
         expand(memory, zone, page, order, current_order, migratetype)
+        set_pcppage_migratetype(memory, page, migratetype)
         return page
     return None
 
 
-def prep_new_page(memory: MemoryMap, page: int) -> None:
-    """Make a free block an allocated one (prep_new_page(): check_new_page(), set_page_refcounted())."""
-    assert not memory.mem_map[page].buddy, "check_new_page: PageBuddy is set"
-    assert memory.mem_map[page].refcount == 0, "set_page_refcounted: page has references"
+def check_new_pages(memory: MemoryMap, page: int, order: int) -> None:
+    """No page of a block that was free is marked as anything else (check_new_pages())."""
+    for offset in range(1 << order):
+        assert not memory.mem_map[page + offset].buddy, "check_new_page: PageBuddy is set"
+        assert memory.mem_map[page + offset].refcount == 0, "check_new_page: page has references"
+
+
+def set_page_refcounted(memory: MemoryMap, page: int) -> None:
+    """The first reference to a page (set_page_refcounted())."""
     memory.mem_map[page].refcount = 1
+
+
+# --- moving free blocks to another migrate type (mm/page_alloc.c)
+
+
+@bounded("pageblock_pages")
+def move_freepages(memory: MemoryMap, zone: Zone, start_pfn: int, end_pfn: int, migratetype: int) -> int:
+    """Move the free blocks from start_pfn to end_pfn to the tails of another type's lists (move_freepages());
+    gives the number of their pages."""
+    pages_moved = 0
+    page = start_pfn
+    while page <= end_pfn:
+        if not memory.mem_map[page].buddy:
+            page += 1
+            continue
+        assert zone_spans_pfn(zone, page), "move_freepages: page_zone(page) != zone"
+        order = memory.mem_map[page].order
+        move_to_free_list(memory, zone, page, order, migratetype)
+        page += 1 << order
+        pages_moved += 1 << order
+    return pages_moved
+
+
+def move_freepages_block(memory: MemoryMap, zone: Zone, page: int, migratetype: int) -> int:
+    """Move the free blocks of the pageblock around a page to another type's lists (move_freepages_block())."""
+    start_pfn = page & ~(pageblock_nr_pages(memory) - 1)
+    end_pfn = start_pfn + pageblock_nr_pages(memory) - 1
+    if not zone_spans_pfn(zone, start_pfn):
+        start_pfn = page
+    if not zone_spans_pfn(zone, end_pfn):
+        return 0
+    return move_freepages(memory, zone, start_pfn, end_pfn, migratetype)
 
 
 # --- the machine
@@ -353,8 +421,9 @@ def alloc_pages(m: BuddyMachine, order: Order) -> Page | None:
     """Any client asks for 2**order contiguous pages (alloc_pages(), without watermarks and pcp lists)."""
     page = rmqueue_smallest(m.memory, m.zone, order, MIGRATE_UNMOVABLE)
     if page is not None:
-        mod_zone_freepage_state(m.zone, -(1 << order), get_pageblock_migratetype(m.memory, page))
-        prep_new_page(m.memory, page)
+        mod_zone_freepage_state(m.zone, -(1 << order), get_pcppage_migratetype(m.memory, page))
+        check_new_pages(m.memory, page, order)
+        set_page_refcounted(m.memory, page)
         m.held[page] = order
     return page
 

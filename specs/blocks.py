@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..model.blocks import Blocks, allocate, covers, no_blocks, refuse, release
+from ..model.blocks import Blocks, allocate, covers, no_blocks, refuse, release, shrink
 from ..model.lang import Clauses, Spec, clause, indices, invariant
 from .zone_scope import DERIVED, REQUIREMENTS, ZONE_PARAMETERS
 
@@ -29,7 +29,7 @@ SPEC = Spec(
     name="blocks",
     state=Blocks,
     init=no_blocks,
-    actions=(allocate, release, refuse),
+    actions=(allocate, release, refuse, shrink),
     properties=(live_blocks_disjoint, live_blocks_in_zone),
     parameters=ZONE_PARAMETERS,
     derived=DERIVED,

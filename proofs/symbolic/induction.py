@@ -7,12 +7,13 @@ the clauses along k states and checks its base case by unrolling.
 
 from __future__ import annotations
 
+import operator
 import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 
-from ...model.lang.ir import Program, PropertyIR, Sizes
+from ...model.lang.ir import Compare, Constant, Expression, Program, PropertyIR, Require, SizeOf, Sizes
 from ...model.lang.trace import FlatStep, Trace, Violation, to_step
 from ...model.lang.verdict import Outcome, Verdict, combine
 from .executor import Leaves, TooBigError
@@ -85,7 +86,9 @@ class Induction:
         initial = self.relations.state_properties("initial")
         found += [(INIT, p.identifier, name) for p in (*self._invariants, *initial) for name in clause_names(p)]
         for number, action in enumerate(self._program.actions):
-            found += [(action.name, VACUITY, _FIRES), (action.name, CHECKS, _NO_FAILURE)]
+            if not switched_off(self._program, number, self.relations.sizes):
+                found.append((action.name, VACUITY, _FIRES))
+            found.append((action.name, CHECKS, _NO_FAILURE))
             kept = (*self._invariants, *self.relations.step_properties(number))
             found += [(action.name, p.identifier, name) for p in kept for name in clause_names(p)]
         return found
@@ -132,7 +135,7 @@ class Induction:
                 label = (name, property_.identifier, requirement.clause)
                 conditions = (*given, transition.completed, violated)
                 queries.append(Query(label, conditions, "unsat", action, property_))
-        if wanted(VACUITY):
+        if wanted(VACUITY) and not switched_off(self._program, action, relations.sizes):
             queries.append(Query((name, VACUITY, _FIRES), (*given, transition.completed), "sat", action))
         return queries
 
@@ -140,6 +143,34 @@ class Induction:
         if property_.kind == "invariant":
             return self.relations.required(property_, transition.after)
         return self.relations.required_of_step(property_, transition)
+
+
+def switched_off(program: Program, action: int, sizes: Sizes) -> bool:
+    """Whether the scope alone keeps an action from happening: one of its first guards compares constants of the scope
+    and is false. Such an action is not vacuous by mistake."""
+    first = program.functions[program.actions[action].function].blocks[0]
+    guards = [item.condition for item in first.instructions if isinstance(item, Require)]
+    return any(_constant(guard, sizes) == 0 for guard in guards)
+
+
+_COMPARISONS: Mapping[str, Callable[[int, int], bool]] = {
+    "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}
+
+
+def _constant(expression: Expression, sizes: Sizes) -> int | None:
+    """The value of a comparison of constants of the scope; None for anything else."""
+    match expression:
+        case Constant(value):
+            return value
+        case SizeOf(size):
+            return size.value(sizes)
+        case Compare(sign, left, right):
+            values = _constant(left, sizes), _constant(right, sizes)
+            named = isinstance(left, SizeOf) or isinstance(right, SizeOf)
+            if named and values[0] is not None and values[1] is not None:
+                return int(_COMPARISONS[sign](values[0], values[1]))
+    return None
 
 
 def state_prefix(step: int) -> str:
