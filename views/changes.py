@@ -13,6 +13,8 @@ from ..model.lang.trace import Plain, Step, Trace
 from .text import printable
 
 Path = tuple[str | int, ...]
+ROWS_INSIDE = 12
+"""An array inside the elements of a longer one is shown as rows of it, if it is no longer than this."""
 
 
 class _Absent:
@@ -134,10 +136,16 @@ def layout(state: Plain) -> tuple[tuple[tuple[Path, Plain], ...], tuple[Grid, ..
     return tuple(scalars), tuple(grids)
 
 
-def _layout(path: Path, node: Plain, scalars: list[tuple[Path, Plain]], grids: list[Grid]) -> None:
+def _layout(
+    path: Path, node: Plain, scalars: list[tuple[Path, Plain]], grids: list[Grid], within: int = 0
+) -> None:
+    """An array of at most `within` elements is part of the record it is in, any other is a grid of its own."""
     if isinstance(node, Mapping):
         for key, child in node.items():
-            _layout((*path, key), child, scalars, grids)
+            _layout((*path, key), child, scalars, grids, within)
+    elif isinstance(node, list | tuple) and 0 < len(node) <= within:
+        for index, child in enumerate(node):
+            _layout((*path, index), child, scalars, grids, within)
     elif isinstance(node, list | tuple):
         _layout_array(path, node, grids)
     else:
@@ -154,9 +162,10 @@ def _layout_array(path: Path, node: Sequence[Plain], grids: list[Grid]) -> None:
         return
     fields: dict[str, list[tuple[Path, Plain]]] = {}
     inner: list[Grid] = []
+    within = min(ROWS_INSIDE, len(node))
     for index, element in enumerate(node):
         found: list[tuple[Path, Plain]] = []
-        _layout((*path, index), element, found, inner)
+        _layout((*path, index), element, found, inner, within)
         for where, value in found:
             name = path_text(where[len(path) + 1 :]) if len(where) > len(path) + 1 else ""
             fields.setdefault(name, []).append((where, value))

@@ -53,22 +53,22 @@ def render(
         write(path, source if suffix in (".dot", ".gv") else run_dot(source, suffix[1:]))
 
 
-def run_dot(source: str, kind: str) -> bytes:
-    """What the system's `dot` makes of a graph."""
+def run_dot(source: str, kind: str, remedy: str = "write .svg, which needs nothing") -> bytes:
+    """What the system's `dot` makes of a graph; `remedy` says what can be written without it."""
     program = shutil.which("dot")
     if program is None:
         raise InputError(f"a .{kind} picture needs Graphviz's `dot`, which is not installed",
-                         "install the graphviz system package, or write .svg, which needs nothing")
+                         f"install the graphviz system package, or {remedy}")
     try:
         done = subprocess.run(
             [program, f"-T{kind}"], input=source.encode("utf-8", "backslashreplace"), capture_output=True,
             timeout=SECONDS, check=False,
         )
     except subprocess.TimeoutExpired:
-        raise InputError(f"`dot` took more than {SECONDS} seconds", "write .svg, or fewer steps") from None
+        raise InputError(f"`dot` took more than {SECONDS} seconds", f"{remedy}, or draw less") from None
     except OSError as error:
-        raise InputError(f"`dot` cannot be run: {error.strerror}", "write .svg, which needs nothing") from None
+        raise InputError(f"`dot` cannot be run: {error.strerror}", remedy) from None
     if done.returncode or not done.stdout:
         reason = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit status {done.returncode}"]
-        raise InputError(f"`dot` failed: {printable(reason[0], 160)}", "write .svg, which needs nothing")
+        raise InputError(f"`dot` failed: {printable(reason[0], 160)}", remedy)
     return done.stdout

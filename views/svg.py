@@ -8,10 +8,13 @@ have a heavy outline and a dot, culprits a triangle, uncovered pages are hatched
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 from ..model.lang.trace import Plain, Step, Trace
+from . import slab_drawing, slab_map
+from .canvas import CHANGED, COVERS, FRAME, FREE, INK, MARGIN, MONO, QUIET, RED, ROW, Canvas
 from .changes import (
     Culprits,
     Grid,
@@ -24,16 +27,27 @@ from .changes import (
     path_text,
     value_text,
 )
-from .memory_map import BUDDY, Block, FreeList, Memory, MemoryMap, culprits, lanes_of, read, shown_link
+from .memory_map import (
+    BUDDY,
+    ZONE_NAMES,
+    Area,
+    Block,
+    FreeList,
+    Memory,
+    MemoryMap,
+    culprits,
+    lanes_of,
+    read,
+    shown_link,
+    type_name,
+)
+from .slab_map import SLUB
 from .table import blame, elements_text, headline, standing, title
-from .text import markup, printable
 
-MARGIN = 18
 LABEL = 84
 PAGE_WIDTH = 52
 MAP_WIDTH = 1100
 """A map of more than MAP_WIDTH / PAGE_WIDTH pages is drawn this wide, with narrower pages."""
-ROW = 26
 BOX, GAP = 34, 26
 LISTED = 12
 """Boxes of a free list that are drawn."""
@@ -44,85 +58,6 @@ MARKED = 16
 COLUMNS = 96
 ROWS = 200
 GENERIC_WIDTH = 1000
-
-INK, QUIET, RED, FRAME = "#1c1c1c", "#6a6a6a", "#d00000", "#c9c9c9"
-FREE, FREE_LINE, HELD, HELD_LINE = "#d3ecd0", "#2e7d32", "#cfe0f7", "#2f5d9b"
-CHANGED = "#b35c00"
-MONO = 0.602
-"""Width of a character of the monospaced font, in ems."""
-
-STYLE = (
-    "text{font-family:'DejaVu Sans Mono',Menlo,Consolas,monospace;fill:#1c1c1c;white-space:pre}"
-)
-PATTERNS = (
-    '<pattern id="bare" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
-    '<rect width="6" height="6" fill="#ffffff"/><line x1="0" y1="0" x2="0" y2="6" stroke="#b5b5b5" stroke-width="2"/>'
-    "</pattern>"
-    '<pattern id="twice" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(-45)">'
-    '<rect width="7" height="7" fill="#ffd9d9"/><line x1="0" y1="0" x2="0" y2="7" stroke="#d00000" stroke-width="3"/>'
-    "</pattern>"
-    + "".join(
-        f'<marker id="tip-{name}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
-        f'markerUnits="userSpaceOnUse" orient="auto"><path d="M0,0 L8,4 L0,8 z" fill="{colour}"/></marker>'
-        for name, colour in (("ink", INK), ("quiet", "#9a9a9a"), ("red", RED))
-    )
-)
-
-
-@dataclass
-class Canvas:
-    """Collects shapes and how far they reach. Every text that comes from a trace goes through `text`."""
-
-    shapes: list[str] = field(default_factory=list)
-    right: float = 0
-    bottom: float = 0
-
-    def reach(self, right: float, bottom: float) -> None:
-        self.right, self.bottom = max(self.right, right), max(self.bottom, bottom)
-
-    def text(
-        self, x: float, y: float, text: str, *, size: float = 12, fill: str = INK, weight: str = "normal",
-        anchor: str = "start", limit: int = 400,
-    ) -> float:
-        """Draw a text with its base line at y; gives its width."""
-        width = len(printable(text, limit)) * size * MONO
-        self.shapes.append(
-            f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" style="fill:{fill}" font-weight="{weight}" '
-            f'text-anchor="{anchor}">{markup(text, limit)}</text>'
-        )
-        self.reach(x + {"start": width, "middle": width / 2, "end": 0}[anchor], y + size * 0.3)
-        return width
-
-    def box(
-        self, x: float, y: float, width: float, height: float, *, fill: str = "none", line: str = INK,
-        thick: float = 1, round_: float = 0, dash: str = "", hint: str = "", opacity: float = 1,
-    ) -> None:
-        dashed = f' stroke-dasharray="{dash}"' if dash else ""
-        tail = f"><title>{markup(hint)}</title></rect>" if hint else "/>"
-        faint = f' fill-opacity="{opacity:g}"' if opacity != 1 else ""
-        self.shapes.append(
-            f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0.5):.1f}" height="{height:.1f}" rx="{round_:g}" '
-            f'fill="{fill}"{faint} stroke="{line}" stroke-width="{thick:g}"{dashed}{tail}'
-        )
-        self.reach(x + width, y + height)
-
-    def path(self, data: str, *, line: str = INK, thick: float = 1.2, dash: str = "", tip: str = "") -> None:
-        dashed = f' stroke-dasharray="{dash}"' if dash else ""
-        tipped = f' marker-end="url(#tip-{tip})"' if tip else ""
-        self.shapes.append(f'<path d="{data}" fill="none" stroke="{line}" stroke-width="{thick:g}"{dashed}{tipped}/>')
-
-    def triangle(self, x: float, y: float) -> None:
-        """A red mark that points down at (x, y)."""
-        self.shapes.append(f'<path d="M{x - 6:.1f},{y - 9:.1f} h12 l-6,9 z" fill="{RED}"/>')
-
-    def finish(self, description: str) -> str:
-        width, height = self.right + MARGIN, self.bottom + MARGIN
-        return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
-            f'viewBox="0 0 {width:.0f} {height:.0f}" role="img">\n<title>{markup(description)}</title>\n'
-            f"<style>{STYLE}</style>\n<defs>{PATTERNS}</defs>\n"
-            f'<rect width="100%" height="100%" fill="#ffffff"/>\n' + "\n".join(self.shapes) + "\n</svg>\n"
-        )
 
 
 @dataclass(frozen=True)
@@ -178,6 +113,16 @@ class _Window:
         return block.head < self.stop and block.stop > self.start
 
 
+@dataclass(frozen=True)
+class _MapRow:
+    """A row of the map: what it is, its order if it is one of these, its blocks and its lists."""
+
+    label: str
+    order: int | None
+    blocks: tuple[Block, ...]
+    areas: tuple[Area, ...]
+
+
 class _Picture:
     """One drawing: the trace, what is guilty in it, and the canvas."""
 
@@ -186,13 +131,17 @@ class _Picture:
         self.options = options
         self.canvas = Canvas()
         state = trace.steps[-1].state
-        self.mapped = options.memory_map.recognises(state)
-        self.culprits = Culprits(trace, options.dimension_sorts, options.memory_map.lengths(state))
+        self.map = options.memory_map.within(state)
+        slabs = SLUB.within(state)
+        lengths = options.memory_map.lengths(state) | (slabs.lengths(state) if slabs is not None else {})
+        self.culprits = Culprits(trace, options.dimension_sorts, lengths)
         self.pages: frozenset[int] = frozenset()
         self.orders: frozenset[int] = frozenset()
-        if self.mapped:
-            count = read(state, options.memory_map).pages
-            self.pages, self.orders = culprits(trace, options.memory_map, count)
+        self.varied = varied(trace)
+        self.slabs = slabs
+        self.named = slab_map.guilty(trace, slabs.slots(state)) if slabs is not None else slab_map.Guilty()
+        if self.map is not None:
+            self.pages, self.orders = culprits(trace, self.map, read(state, self.map).pages)
 
     def draw(self) -> str:
         steps = self.trace.steps
@@ -243,20 +192,35 @@ class _Picture:
 
     def _legend(self, y: float) -> float:
         keys = [("#ffffff", CHANGED, "changed by the step", 2.2), ("#ffffff", RED, "in the violated clause", 2.5)]
-        if self.mapped:
-            keys = [(FREE, FREE_LINE, "free block", 1), (HELD, HELD_LINE, "held by a client", 1),
-                    ("url(#bare)", QUIET, "page in no block", 1), ("url(#twice)", RED, "page in two blocks", 1),
-                    *([("#e9e9e9", FRAME, "outside the zone", 1)] if self._beyond() else []), *keys]
+        shown = {"free", "held", "none", "twice"} | self._kinds()
+        if self.map is not None:
+            keys = [(fill, line, words, 1) for kind, (fill, line, words) in COVERS.items() if kind in shown] + keys
+        if self.slabs is not None:
+            y = self._keys(y, [("#ffffff", INK, "objects:", 0), *slab_drawing.legend()]) + 5
+            keys = [("#ffffff", INK, "pages:", 0), *keys]
+        return self._keys(y, keys)
+
+    def _keys(self, y: float, keys: Sequence[tuple[str, str, str, float]]) -> float:
         x = float(MARGIN)
         for fill, line, words, thick in keys:
+            if thick == 0:
+                x += self.canvas.text(x, y + 10, words, size=10.5, fill=QUIET) + 10
+                continue
             self.canvas.box(x, y, 14, 12, fill=fill, line=line, thick=thick)
             x += 19
             x += self.canvas.text(x, y + 10, words, size=10.5, fill=QUIET) + 16
         return y + 12
 
-    def _beyond(self) -> bool:
-        memory = read(self.trace.steps[-1].state, self.options.memory_map, self.trace.scope)
-        return any(memory.cover(page) == "outside" for page in range(memory.pages))
+    def _kinds(self) -> set[str]:
+        """What pages are in, in the steps that are drawn."""
+        here = self.map
+        if here is None:
+            return set()
+        states = [step.state for step in self._drawn() if here.fits(step.state)]
+        return {kind for state in states for kind in read(state, here, self.trace.scope).covers}
+
+    def _drawn(self) -> Sequence[Step]:
+        return self.trace.steps[-self.options.panels :]
 
     # --- one step ------------------------------------------------------------------------------------------------
 
@@ -273,44 +237,75 @@ class _Picture:
             change.path for change in changes(panel.before, panel.step.state)
         )
         state = panel.step.state
-        if not (self.mapped and self.options.memory_map.recognises(state)):
+        y = self._slabs(state, y, changed, panel)
+        if self.map is None or not self.map.fits(state):
             self._cells(state, y, changed, panel, None)
             return
-        y = self._memory(state, y, changed, panel)
+        here, slabs = self.map, self.slabs
+        if slabs is None or panel.last or panel.before is None or any(map(here.shows, changed)):
+            y = self._memory(state, here, y, changed, panel)
+        else:
+            self.canvas.text(MARGIN, y + 12, "pages as before", size=11, fill=QUIET)
+            self.canvas.reach(MARGIN, y + 12)
         if panel.last:
-            self._cells(state, y, changed, panel, self.options.memory_map)
+            self._cells(state, y, changed, panel, lambda path: here.covers(path) or (
+                slabs is not None and slabs.covers(path)))
+
+    # --- slabs ---------------------------------------------------------------------------------------------------
+
+    def _slabs(self, state: Plain, y: float, changed: frozenset[Path], panel: _Panel) -> float:
+        """The caches of a state that has some, above its memory map."""
+        here = self.slabs
+        if here is None or not here.fits(state):
+            return y
+        moved = frozenset[int]() if panel.before is None else slab_map.touched(panel.before, state, here)
+        named = self.named if panel.broken else slab_map.Guilty()
+        return slab_drawing.draw(self.canvas, state, y, slab_drawing.Marks(moved, changed, named, here)) + 4
 
     # --- the memory map ------------------------------------------------------------------------------------------
 
-    def _memory(self, state: Plain, y: float, changed: frozenset[Path], panel: _Panel) -> float:
-        memory = read(state, self.options.memory_map, self.trace.scope)
+    def _memory(self, state: Plain, here: MemoryMap, y: float, changed: frozenset[Path], panel: _Panel) -> float:
+        memory = read(state, here, self.trace.scope)
         width = min(PAGE_WIDTH, MAP_WIDTH / memory.pages)
         whole = _Window(0, memory.pages, MARGIN + LABEL, width)
         beside = memory.pages * width <= 16 * PAGE_WIDTH
-        touched = self.options.memory_map.touched(changed)
-        orders = [order for order in memory.orders if len(memory.orders) <= 5 or self._busy(order, memory)]
-        y = self._map(memory, orders, whole, y, touched, panel, beside)
+        touched = here.touched(changed)
+        rows = self._rows(memory, whole)
+        y = self._map(memory, rows, whole, y, touched, panel, beside)
         if beside:
             x = whole.left + memory.pages * width + 34
-            self._beside_pages(state, x, y - 30, changed, panel)
+            self._beside_pages(state, here, x, y - 30, changed, panel)
         else:
             if panel.broken and self.pages:
                 y = self._zoom(memory, y + 4, touched, panel)
-            for free_list in reversed(memory.lists):
-                if panel.last and free_list.order in orders:
-                    self._order_label(free_list.order, memory, y, panel)
-                    self._list(free_list, whole.left, y, touched, panel)
-                    y += _list_height(free_list)
-            self._beside_pages(state, MARGIN, y, changed, panel)
+            for row in reversed(rows):
+                if panel.last and row.areas:
+                    self._row_label(row, y, panel)
+                    y += self._areas(row.areas, whole.left, y, touched, panel)
+            self._beside_pages(state, here, MARGIN, y, changed, panel)
             y += ROW
         self.canvas.reach(whole.left, y)
         return y
 
-    def _busy(self, order: int, memory: Memory) -> bool:
-        """Whether there is something to see in the row of this order."""
-        free_list = memory.lists[order] if order < memory.listed_orders else None
-        listed = free_list is not None and bool(free_list.links or free_list.remarks or free_list.unlisted)
-        return listed or order in self.orders or any(block.order == order for block in memory.blocks)
+    def _rows(self, memory: Memory, window: _Window) -> list[_MapRow]:
+        """What the map shows under one another: the cpus' pages, then the orders, of many those with something."""
+        blocks = [block for block in memory.blocks if window.shows(block)]
+        rows = []
+        for cpu in memory.cpus():
+            areas = memory.areas_of_cpu(cpu)
+            mine = {link.page for area in areas for free_list in area.lists for link in free_list.links}
+            rows.append(_MapRow(f"cpu {cpu} pages", None, tuple(
+                block for block in blocks if block.kind == "pcp" and block.head in mine), areas))
+        for order in memory.orders:
+            row = _MapRow(
+                f"order {order}" + ("" if order < memory.listed_orders else "!"), order,
+                tuple(block for block in blocks if block.order == order and block.kind != "pcp"),
+                memory.areas_of(order),
+            )
+            busy = row.blocks or not all(area.quiet for area in row.areas) or order in self.orders
+            if len(memory.orders) <= 5 or busy:
+                rows.append(row)
+        return rows
 
     def _zoom(self, memory: Memory, y: float, touched: frozenset[int], panel: _Panel) -> float:
         """The pages around the first culprit in full size."""
@@ -318,45 +313,69 @@ class _Picture:
         start = max(0, min(centre - ZOOMED // 2, memory.pages - ZOOMED))
         window = _Window(start, min(memory.pages, start + ZOOMED), MARGIN + LABEL, PAGE_WIDTH)
         self.canvas.text(MARGIN, y + 12, f"pages {window.start} to {window.stop - 1}, enlarged", size=11, weight="bold")
-        orders = sorted({block.order for block in memory.blocks if window.shows(block)}, reverse=True)
-        return self._map(memory, orders, window, y + 18, touched, panel, False)
+        rows = [row for row in self._rows(memory, window) if row.blocks]
+        return self._map(memory, rows, window, y + 18, touched, panel, False)
 
     def _map(
-        self, memory: Memory, orders: Sequence[int], window: _Window, y: float, touched: frozenset[int],
+        self, memory: Memory, rows: Sequence[_MapRow], window: _Window, y: float, touched: frozenset[int],
         panel: _Panel, beside: bool,
     ) -> float:
-        """A row of blocks for each order, with its free list beside it if there is room, then the row of pages."""
+        """A row of blocks for each order, with its free lists beside it if there is room, then the row of pages."""
         right = window.x(window.stop)
         guilty = {page for page in self.pages if window.start <= page < window.stop} if panel.broken else set()
         if guilty:
             y += 16
         top = y
-        for order in orders:
-            row = [block for block in memory.blocks if block.order == order and window.shows(block)]
-            lanes = lanes_of(row, LANES)
+        for row in rows:
+            lanes = lanes_of(row.blocks, LANES)
             height = min(LANES, max(lanes.values(), default=0) + 1) * ROW + 4.0
-            free_list = memory.lists[order] if beside and order < memory.listed_orders else None
-            if free_list is not None:
-                height = max(height, _list_height(free_list))
-            self._order_label(order, memory, y, panel)
-            if panel.broken and order in self.orders:
+            areas = row.areas if beside else ()
+            height = max(height, sum(_area_height(area) for area in areas))
+            self._row_label(row, y, panel)
+            if panel.broken and row.order in self.orders:
                 self.canvas.box(window.left, y + 1, right - window.left, height - 3, fill=RED, line=RED, dash="3 3",
                                 opacity=0.05)
-            for block in row:
+            for block in row.blocks:
                 if lanes[block] < LANES:
                     self._block(block, window, y + 2 + lanes[block] * ROW, touched, panel)
-            if free_list is not None:
-                self._list(free_list, right + 34, y, touched, panel)
+            self._areas(areas, right + 34, y, touched, panel)
             self.canvas.path(f"M{window.left},{y + height:.1f} H{right:.1f}", line="#e4e4e4", thick=1)
             y += height
         bottom = self._page_row(memory, window, y + 2, panel)
         self._mark_pages(guilty, window, top, y + 25)
-        return bottom + 4
+        return self._spans(memory, window, bottom, panel) + 4
 
-    def _beside_pages(self, state: Plain, x: float, y: float, changed: frozenset[Path], panel: _Panel) -> None:
+    def _spans(self, memory: Memory, window: _Window, y: float, panel: _Panel) -> float:
+        """Below the pages: the migrate type of each pageblock, and the zones, where there are several."""
+        rows: list[tuple[str, list[tuple[int, int, str, bool]]]] = []
+        if memory.kinds and self.map is not None:
+            where = tuple(self.map.kinds.split("."))
+            rows.append(("type", [
+                (start, stop, type_name(kind), panel.broken and self.culprits.points_at((*where, number)))
+                for number, (start, stop, kind) in enumerate(memory.pageblocks(self.trace.scope))
+            ]))
+        if memory.zones[0][2] is not None:
+            guilty_zones = {value for name, value in self.culprits.elements if panel.broken and name in ZONE_NAMES}
+            rows.append(("zone", [
+                (start, stop, f"zone {number}", number in guilty_zones) for start, stop, number in memory.zones]))
+        for label, spans in rows:
+            self.canvas.text(MARGIN, y + 13, label, size=12, fill=QUIET)
+            for start, stop, words, guilty in spans:
+                left, right = window.x(max(start, window.start)), window.x(min(stop, window.stop))
+                if right > left:
+                    self.canvas.box(left + 1, y + 1, right - left - 2, 16, fill="#fafafa", hint=words,
+                                    line=RED if guilty else FRAME, thick=2.5 if guilty else 1)
+                    if len(words) * 10 * MONO <= right - left - 4:
+                        self.canvas.text((left + right) / 2, y + 13, words, size=10, anchor="middle", fill=QUIET)
+            y += 20
+        return y
+
+    def _beside_pages(
+        self, state: Plain, hidden: MemoryMap, x: float, y: float, changed: frozenset[Path], panel: _Panel
+    ) -> None:
         """Next to the row of pages: the scalars, and in words what else the step changed (the last step draws it)."""
-        hidden = self.options.memory_map
-        for path, value in [scalar for scalar in layout(state)[0] if not hidden.covers(scalar[0])][:6]:
+        scalars = [scalar for scalar in layout(state)[0] if not hidden.covers(scalar[0]) and scalar[0] in self.varied]
+        for path, value in scalars[:6]:
             x += self.canvas.text(x, y + 16, path_text(path), size=11, fill=QUIET) + 5
             shown = value_text(value, 16)
             width = len(shown) * 12 * MONO + 10
@@ -367,25 +386,24 @@ class _Picture:
         values = dict(leaves(state))
         words = [
             f"{path_text(path)} = {value_text(values.get(path), 16)}" for path in values
-            if path in changed and not hidden.covers(path) and any(isinstance(part, int) for part in path)
+            if path in changed and any(isinstance(part, int) for part in path) and not (
+                hidden.covers(path) or (self.slabs is not None and self.slabs.covers(path)))
         ]
         text = ", ".join(words[:3]) + (f", … {len(words) - 3} more" if len(words) > 3 else "")
         if text:
             self.canvas.text(x, y + 16, text, size=10.5, fill=CHANGED, limit=90)
 
-    def _order_label(self, order: int, memory: Memory, y: float, panel: _Panel) -> None:
-        guilty = panel.broken and order in self.orders
-        words = f"order {order}" + ("" if order < memory.listed_orders else "!")
-        self.canvas.text(MARGIN, y + 19, ("▶" if guilty else "") + words, size=12, fill=RED if guilty else QUIET,
+    def _row_label(self, row: _MapRow, y: float, panel: _Panel) -> None:
+        guilty = panel.broken and row.order in self.orders
+        self.canvas.text(MARGIN, y + 19, ("▶" if guilty else "") + row.label, size=12, fill=RED if guilty else QUIET,
                          weight="bold" if guilty else "normal")
 
     def _block(self, block: Block, window: _Window, y: float, touched: frozenset[int], panel: _Panel) -> None:
         guilty = panel.broken and any(block.head <= page < block.stop for page in self.pages)
         x = window.x(max(block.head, window.start))
         span = window.x(min(block.stop, window.stop)) - x
-        fill, line = (FREE, FREE_LINE) if block.free else (HELD, HELD_LINE)
-        kind = "free" if block.free else "held"
-        thick = 1.2
+        kind, thick = block.kind, 1.2
+        fill, line, _ = COVERS[kind]
         if block.head in touched:
             line, thick = CHANGED, 2.2
         if guilty:
@@ -408,8 +426,7 @@ class _Picture:
             stop = page + 1
             while width < 12 and stop < window.stop and memory.cover(stop) == kind:
                 stop += 1
-            fill, line = {"free": (FREE, FREE_LINE), "held": (HELD, HELD_LINE), "none": ("url(#bare)", QUIET),
-                          "twice": ("url(#twice)", RED), "outside": ("#e9e9e9", FRAME)}[kind]
+            fill, line, _ = COVERS[kind]
             self.canvas.box(window.x(page), y, (stop - page) * width, 22, fill=fill, line=line, thick=0.8)
             page = stop
         every = 1 if width >= 24 else 1 << max(1, int(34 / width)).bit_length()
@@ -447,17 +464,48 @@ class _Picture:
 
     # --- free lists ----------------------------------------------------------------------------------------------
 
-    def _list(self, free_list: FreeList, x: float, y: float, touched: frozenset[int], panel: _Panel) -> None:
+    def _areas(
+        self, areas: Sequence[Area], x: float, y: float, touched: frozenset[int], panel: _Panel
+    ) -> float:
+        """The lists of a row, under one another; gives their height."""
+        top = y
+        for area in areas:
+            left = x
+            if area.zone is not None:
+                left += self.canvas.text(x, y + 18, f"zone {area.zone}", size=11, fill=QUIET) + 8
+            left = self._count(area, left, y, panel)
+            shown = area.shown()
+            name_width = max(len(free_list.name) for free_list in shown) * 11 * MONO
+            for number, free_list in enumerate(shown):
+                start = left
+                if free_list.name:
+                    self.canvas.text(start + 6, y + 18, free_list.name, size=11, fill=QUIET)
+                    start += name_width + 12
+                end = self._list(free_list, area, start, y, touched, panel)
+                if number == 0:
+                    self._area_remarks(area, end, y, panel)
+                y += _list_height(free_list)
+        return y - top
+
+    def _count(self, area: Area, x: float, y: float, panel: _Panel) -> float:
+        """The box with an area's counter; gives its right side."""
+        here = self.options.memory_map
+        words = f"{here.count if area.cpu is None else here.cpu_count}={value_text(area.count, 8)}"
+        width = len(words) * 11 * MONO + 12
+        blamed = panel.broken and area.cpu is None and area.order in self.orders
+        self.canvas.box(x, y + 4, width, 20, fill="#f3f3f3", line=RED if blamed else QUIET, thick=2.5 if blamed else 1,
+                        round_=8)
+        self.canvas.text(x + 6, y + 18, words, size=11, fill=RED if blamed else INK)
+        return x + width
+
+    def _list(
+        self, free_list: FreeList, area: Area, x: float, y: float, touched: frozenset[int], panel: _Panel
+    ) -> float:
+        """A list as linked boxes; gives where it ends."""
         canvas = self.canvas
         middle = y + 14
-        count = value_text(free_list.count, 8)
-        words = f"{self.options.memory_map.count}={count}"
-        head = len(words) * 11 * MONO + 12
-        blamed = panel.broken and free_list.order in self.orders
-        line, thick = (RED, 2.5) if blamed else (QUIET, 1)
-        canvas.box(x, y + 4, head, 20, fill="#f3f3f3", line=line, thick=thick, round_=8)
-        canvas.text(x + 6, y + 18, words, size=11, fill=RED if blamed else INK)
-        x += head
+        blamed = panel.broken and area.cpu is None and area.order in self.orders
+        fill, usual, _ = COVERS["free" if area.cpu is None else "pcp"]
         centres: dict[int, float] = {}
         for link in free_list.links[:LISTED]:
             canvas.path(f"M{x:.1f},{middle - 4:.1f} H{x + GAP - 1:.1f}", tip="ink")
@@ -466,16 +514,16 @@ class _Picture:
             x += GAP
             centres[link.page] = x + BOX / 2
             guilty = panel.broken and (link.page in self.pages or (blamed and bool(link.remark)))
-            line, thick = (CHANGED, 2.2) if link.page in touched else (FREE_LINE, 1.2)
+            line, thick = (CHANGED, 2.2) if link.page in touched else (usual, 1.2)
             if guilty:
                 line, thick = RED, 3.2
-            canvas.box(x, y + 4, BOX, 20, fill="#ffffff" if link.remark else FREE, line=line, thick=thick,
+            canvas.box(x, y + 4, BOX, 20, fill="#ffffff" if link.remark else fill, line=line, thick=thick,
                        dash="4 2" if link.remark else "")
             canvas.text(x + BOX / 2, y + 18, str(link.page), size=11, anchor="middle", fill=RED if guilty else INK,
                         weight="bold" if guilty else "normal")
             x += BOX
         self._wrong_links(free_list, centres, y)
-        self._list_end(free_list, centres, x, y, panel)
+        return self._list_end(free_list, centres, x, y)
 
     def _wrong_links(self, free_list: FreeList, centres: dict[int, float], y: float) -> None:
         """Back pointers that do not point back, dashed, and what is odd about a listed page, below its box."""
@@ -496,7 +544,7 @@ class _Picture:
                 self.canvas.text(x, bottom + 22 + lower, ", ".join(words), size=9.5, fill=RED, anchor="middle")
                 lower = 12 - lower
 
-    def _list_end(self, free_list: FreeList, centres: dict[int, float], x: float, y: float, panel: _Panel) -> None:
+    def _list_end(self, free_list: FreeList, centres: dict[int, float], x: float, y: float) -> float:
         canvas = self.canvas
         if len(free_list.links) > LISTED:
             x += 6 + canvas.text(x + 6, y + 18, f"… {len(free_list.links) - LISTED} more", size=11, fill=QUIET)
@@ -509,29 +557,37 @@ class _Picture:
         else:
             canvas.path(f"M{x:.1f},{y + 14} h9 m0,-5 v10", line=INK)
             x += 10
-        for page in free_list.unlisted[:8]:
+        for remark in free_list.remarks:
+            x += 12 + canvas.text(x + 12, y + 18, remark, size=10, fill=RED, limit=70)
+        return x
+
+    def _area_remarks(self, area: Area, x: float, y: float, panel: _Panel) -> None:
+        """Free blocks on no list, and what is odd about an area as a whole."""
+        canvas = self.canvas
+        for page in area.unlisted[:8]:
             guilty = panel.broken and page in self.pages
             x += 12
             line, thick = (RED, 3.0) if guilty else (QUIET, 1.2)
             canvas.box(x, y + 4, BOX, 20, fill=FREE, line=line, dash="4 2", thick=thick)
             canvas.text(x + BOX / 2, y + 18, str(page), size=11, anchor="middle", fill=RED if guilty else INK)
             x += BOX
-        if free_list.unlisted:
+        if area.unlisted:
             x += 6 + canvas.text(x + 6, y + 18, "free, on no list", size=10, fill=RED)
-        for remark in free_list.remarks:
+        for remark in area.remarks:
             x += 12 + canvas.text(x + 12, y + 18, remark, size=10, fill=RED, limit=70)
 
     # --- any other state -----------------------------------------------------------------------------------------
 
     def _cells(
-        self, state: Plain, y: float, changed: frozenset[Path], panel: _Panel, hidden: MemoryMap | None
+        self, state: Plain, y: float, changed: frozenset[Path], panel: _Panel, hidden: Callable[[Path], bool] | None
     ) -> None:
-        """Scalars and arrays, side by side while there is room; `hidden` is the map that is drawn already."""
+        """Scalars and arrays, side by side while there is room; `hidden` says what is drawn already."""
         scalars, grids = layout(state)
         if hidden is None:
             y = self._scalars(scalars, y, changed, panel)
         else:
-            grids = _without(grids, hidden)
+            grids = _without(grids, lambda path: hidden(path) or not (
+                path in self.varied or (panel.broken and self._telling(path))))
         x, line, rows = float(MARGIN), 0.0, 0
         for grid in grids:
             if rows > ROWS:
@@ -543,6 +599,12 @@ class _Picture:
                 x, y, line = float(MARGIN), y + line, 0.0
             line = max(line, self._grid(table, x, y, changed, panel) - y)
             x += table.left + len(table.columns) * table.width + 26
+
+    def _telling(self, path: Path) -> bool:
+        """Whether a value that no step changed says something about what the clause names: not a field of a page."""
+        here = self.map
+        inside = here is not None and path[: here.pages.count(".") + 1] == tuple(here.pages.split("."))
+        return self.slabs is None and not inside and self.culprits.points_at(path)
 
     def _scalars(
         self, scalars: Sequence[tuple[Path, Plain]], y: float, changed: frozenset[Path], panel: _Panel
@@ -638,11 +700,23 @@ def _row_label(array: str, row: Row) -> str:
     return label if len(label) <= 40 else "…" + label[-39:]
 
 
-def _without(grids: Sequence[Grid], hidden: MemoryMap) -> tuple[Grid, ...]:
-    """The rows that the map does not show."""
+def varied(trace: Trace) -> frozenset[Path]:
+    """The values that differ from the first state at some step, or all of a trace of one state without slabs."""
+    first = trace.steps[0].state
+    if len(trace.steps) == 1:
+        return frozenset() if SLUB.within(first) is not None else frozenset(path for path, _ in leaves(first))
+    return frozenset(
+        change.path
+        for before, after in pairwise(step.state for step in trace.steps)
+        for change in changes(before, after)
+    )
+
+
+def _without(grids: Sequence[Grid], hidden: Callable[[Path], bool]) -> tuple[Grid, ...]:
+    """The rows in which some cell is not hidden."""
     kept = []
     for grid in grids:
-        rows = tuple(row for row in grid.rows if row.cells and not hidden.covers(row.cells[0][0]))
+        rows = tuple(row for row in grid.rows if not all(hidden(path) for path, _ in row.cells))
         if rows:
             kept.append(Grid(grid.path, grid.columns, rows))
     return tuple(kept)
@@ -652,3 +726,7 @@ def _list_height(free_list: FreeList) -> float:
     shown = free_list.links[:LISTED]
     odd = sum(1 for link in shown if link.prev != link.expected or link.remark)
     return ROW + 4.0 if odd == 0 else 52.0 if odd == 1 else 64.0
+
+
+def _area_height(area: Area) -> float:
+    return sum(_list_height(free_list) for free_list in area.shown())

@@ -40,6 +40,8 @@ Span = tuple[str, str]
 Line = list[Span]
 GUILTY = 12
 """Elements of the last state that are shown once more below the violation."""
+SIZES = 6
+"""Sizes of the scope in a title; those that follow from others are the last."""
 
 STYLES = {"title": "bold", "action": "bold", "change": "yellow", "culprit": "bold red", "quiet": "dim"}
 
@@ -98,7 +100,8 @@ def lines(trace: Trace, options: Options) -> Iterator[Line]:
 
 def title(trace: Trace) -> str:
     """Specification, scope, fault, engine and length in a line."""
-    scope = ",".join(f"{printable(name, 40)}={size}" for name, size in trace.scope.items())
+    sizes = [f"{printable(name, 40)}={size}" for name, size in trace.scope.items()]
+    scope = ",".join([*sizes[:SIZES], *(["…"] if len(sizes) > SIZES else [])])
     parts = [printable(trace.spec, 120), scope]
     if trace.fault:
         parts.append(f"fault {printable(trace.fault, 80)}")
