@@ -20,6 +20,9 @@ from .checking import marked
 
 ENGINES = ("explore", "prove")
 
+QUICK_STATES = 50_000
+"""Most faults show after a few hundred states: so many are searched before code is optimised for more."""
+
 OnStart = Callable[[str, str], None]
 """Called with the fault's identifier and the engine before each attempt."""
 
@@ -67,8 +70,13 @@ def attempt(loaded: Loaded, fault: Fault, sizes: Sizes, engine: str, timeout_sec
 def _explore(loaded: Loaded, fault: Fault, sizes: Sizes, timeout_seconds: float) -> Sequence[Verdict]:
     from .explore import Limits, explore
 
+    target = loaded.target
+    short = Limits(seconds=timeout_seconds, states=QUICK_STATES)
+    found = explore(loaded.program, sizes, spec=target, limits=short, symmetry=None, quick=True).verdicts
+    if combine(verdict.outcome for verdict in found) is not Outcome.UNKNOWN:
+        return found
     limits = Limits(seconds=timeout_seconds)
-    return explore(loaded.program, sizes, spec=loaded.target, limits=limits, symmetry=None).verdicts
+    return explore(loaded.program, sizes, spec=target, limits=limits, symmetry=None).verdicts
 
 
 def _hypothesis(loaded: Loaded, fault: Fault, sizes: Sizes, timeout_seconds: float) -> Sequence[Verdict]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from ..lang.errors import InputError
 from . import Fault
 from .buddy import FAULTS as BUDDY
+from .cache import FAULTS as CACHE
+from .slub import FAULTS as SLUB
+from .zone import FAULTS as ZONE
 
-ALL: tuple[Fault, ...] = BUDDY
+ALL: tuple[Fault, ...] = (*BUDDY, *ZONE, *CACHE, *SLUB)
 
 
 def find(identifier: str) -> Fault:

@@ -57,29 +57,30 @@ class Native:
         return ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * arguments)(address)
 
 
-def native(program: Program) -> Native:
-    """The machine code of a program, from the cache when it is there."""
-    target = _target_machine()
-    path = _cache_path(program)
+def native(program: Program, quick: bool = False) -> Native:
+    """The machine code of a program, from the cache when it is there; `quick`: not optimised, in a fraction of the
+    time, for searches that end soon."""
+    target = _target_machine(quick)
+    path = _cache_path(program, quick)
     compiled = _read(path)
     if compiled is not None:
         try:
             return Native(compiled, target)
         except (RuntimeError, OSError):
-            target = _target_machine()
-    compiled = compile_program(program, target)
+            target = _target_machine(quick)
+    compiled = compile_program(program, target, quick)
     _write(path, compiled)
-    return Native(compiled, _target_machine())
+    return Native(compiled, _target_machine(quick))
 
 
-def compile_program(program: Program, target: Any = None) -> Compiled:
-    """Generate, optimise and emit."""
-    target = target or _target_machine()
+def compile_program(program: Program, target: Any = None, quick: bool = False) -> Compiled:
+    """Generate, optimise (unless it is to be quick) and emit."""
+    target = target or _target_machine(quick)
     emitter = ModuleEmitter(program)
     Driver(emitter)
     module = llvm.parse_assembly(str(emitter.module))
     module.verify()
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options = llvm.create_pipeline_tuning_options(speed_level=0 if quick else 2)
     options.loop_vectorization = False
     options.slp_vectorization = False
     options.loop_unrolling = False
@@ -90,22 +91,22 @@ def compile_program(program: Program, target: Any = None) -> Compiled:
     )
 
 
-def _target_machine() -> Any:
+def _target_machine(quick: bool) -> Any:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     return llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2, jit=True
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=0 if quick else 2, jit=True
     )
 
 
 # --- the cache -------------------------------------------------------------------------------------------------
 
 
-def _cache_path(program: Program) -> Path:
+def _cache_path(program: Program, quick: bool) -> Path:
     digest = hashlib.sha256()
     features = llvm.get_host_cpu_features().flatten()
     version = (llvmlite.__version__, str(llvm.llvm_version_info), llvm.get_host_cpu_name(), features)
-    for part in (program.fingerprint, llvm.get_default_triple(), *version):
+    for part in (program.fingerprint, "quick" if quick else "", llvm.get_default_triple(), *version):
         digest.update(part.encode() + b"\0")
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())

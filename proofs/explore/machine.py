@@ -51,9 +51,9 @@ class RawStep:
 
 
 class NativeMachine:
-    """A program at a scope."""
+    """A program at a scope; `quick` compiles it without optimising."""
 
-    def __init__(self, program: Program, sizes: Sizes) -> None:
+    def __init__(self, program: Program, sizes: Sizes, quick: bool = False) -> None:
         self.program = program
         self.sizes = dict(sizes)
         try:
@@ -62,7 +62,7 @@ class NativeMachine:
             self.bounds = argument_bounds(program, sizes)
         except KeyError as missing:
             raise ScopeError(f"the scope gives no value to {missing.args[0]!r}", "name it in the scope") from None
-        self.native = native(program)
+        self.native = native(program, quick)
         for parameter, offset, signed in self.native.compiled.machine_sizes:
             check_machine_bits(resolve(Size(parameter, offset), sizes), signed, "a value")
         self.context_map = Context(program)

@@ -39,15 +39,16 @@ def explore(
     progress: OnProgress | None = None,
     stop_at_first: bool = True,
     symmetry: bool | Sequence[str] | None = True,
+    quick: bool = False,
 ) -> Exploration:
     """Visit every reachable state of a scope and judge every property.
 
     With `stop_at_first` false the search goes on and each property gets its own shortest counterexample. `symmetry`:
     True reduces by the sorts that the specification declares symmetric, a sequence by the sorts named in it; both
     raise InputError (SpecError) when one is not symmetric. None reduces by those declared if they are (a fault may
-    have broken it), False by none."""
+    have broken it), False by none. `quick` does not optimise the code, for searches that end soon."""
     started = time.monotonic()
-    machine, unreduced = _machine(program, sizes, symmetry)
+    machine, unreduced = _machine(program, sizes, symmetry, quick)
     compile_seconds = time.monotonic() - started
     search = Search(machine, limits or Limits(), stop_at_first, started)
     try:
@@ -58,25 +59,25 @@ def explore(
 
 
 def _machine(
-    program: Program, sizes: Sizes, symmetry: bool | Sequence[str] | None
+    program: Program, sizes: Sizes, symmetry: bool | Sequence[str] | None, quick: bool
 ) -> tuple[NativeMachine, str]:
     """The machine to search, reduced as wanted, and why it is not."""
     names = program.symmetric if symmetry is None or symmetry is True else symmetry or ()
     if not names:
-        return NativeMachine(program, sizes), ""
+        return NativeMachine(program, sizes, quick), ""
     wanted = symmetric_program(program, names)
     try:
         group = symmetry_of(wanted, sizes)
         if group.order == 1:
-            return NativeMachine(program, sizes), ""
-        machine = NativeMachine(wanted, sizes)
+            return NativeMachine(program, sizes, quick), ""
+        machine = NativeMachine(wanted, sizes, quick)
         error = group.unclosed(wanted.schema, [step.state for step in machine.initial_states()])
         if error is not None:
             raise error
     except InputError as refused:
         if symmetry is not None:
             raise
-        return NativeMachine(program, sizes), str(refused)
+        return NativeMachine(program, sizes, quick), str(refused)
     machine.reduce(PackedSymmetry(group, machine.layout))
     return machine, ""
 
