@@ -90,7 +90,9 @@ def check(options: argparse.Namespace, session: Session) -> Outcome:
     from .proofs.ledger import remember
 
     engines = _chosen(options.engine, ENGINES)
-    effort = Effort(seed=options.seed, seconds=options.seconds, jobs=options.jobs)
+    effort = Effort(
+        seed=options.seed, seconds=options.seconds, jobs=options.jobs, symmetry=not options.no_symmetry
+    )
     named = options.spec or ([_fault(options.fault).spec] if options.fault else BUILT_IN)
     targets = [_load(target, options) for target in named]
     _check_places(options)
@@ -111,6 +113,8 @@ def check(options: argparse.Namespace, session: Session) -> Outcome:
         _show_verdicts(reports[-1])
         if done.exploration is not None and done.exploration.complete and done.never_fired:
             print(f"! never fired: {', '.join(done.never_fired)}; nothing was checked about it")
+        for search in done.explorations:
+            _show_symmetry(search)
         searches += [(loaded.program, found.branches) for found in done.explorations if found.complete]
         _show_counterexample(saved)
         if session.interrupted or done.interrupted:
@@ -141,11 +145,26 @@ def explore(options: argparse.Namespace, session: Session) -> Outcome:
 
     def engine(loaded: Loaded, sizes: Sizes, progress: Callable[[Any], None]) -> Answer:
         found = search(
-            loaded.program, sizes, spec=options.spec, limits=limits, progress=progress, stop_at_first=not options.all
+            loaded.program, sizes, spec=options.spec, limits=limits, progress=progress, stop_at_first=not options.all,
+            symmetry=_symmetry(options, loaded),
         )
         return Answer(found.verdicts, lambda: _show_search(loaded, found))
 
     return _with_engine(options, session, engine)
+
+
+def _symmetry(options: argparse.Namespace, loaded: Loaded) -> bool | Sequence[str] | None:
+    """Which sorts a search reduces by, as `explore` takes it; a fault may break what the specification declares."""
+    if options.symmetry is not None:
+        return _words(options.symmetry, "--symmetry", "cpu,slot")
+    return None if loaded.fault and not options.no_symmetry else not options.no_symmetry
+
+
+def _words(text: str, option: str, example: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise InputError(f"{option} {text!r} names nothing in one place", f"write {option} {example}")
+    return names
 
 
 def simulate(options: argparse.Namespace, session: Session) -> Outcome:
@@ -376,7 +395,8 @@ def graph(options: argparse.Namespace, session: Session) -> Outcome:
         from .views import state_graph
 
         found = state_graph.state_graph(loaded.spec, loaded.program, sizes)
-        title = f"{loaded.target}: {_scope_text(loaded, sizes)}; {len(found.states)} states, {len(found.edges)} steps"
+        scope = loaded.program.scope_text(sizes)
+        title = f"{loaded.target}: {scope}; {len(found.states)} states, {len(found.edges)} steps"
         source = state_graph.dot(found, loaded.program, sizes, title)
     if not options.output:
         print(source, end="")
@@ -394,8 +414,8 @@ def _flow_chart(options: argparse.Namespace, loaded: Loaded, sizes: Sizes) -> tu
 
     actions = flow.actions_of(loaded.spec, loaded.program, options.flow)
     scoped = options.scope is not None
-    title = f"{loaded.target}: flow {options.flow}" + (f" at {_scope_text(loaded, sizes)}" if scoped else "")
-    settings = flow.Options(options.depth or flow.DEPTH, options.detail, sizes if scoped else None)
+    title = f"{loaded.target}: flow {options.flow}" + (f" at {loaded.program.scope_text(sizes)}" if scoped else "")
+    settings = flow.Options(options.depth, options.detail, sizes if scoped else None)
     found = flow.chart(loaded.program, actions, title, settings)
     return flow_dot.dot(found, options.detail), f"{title}; {len(found.boxes)} functions"
 
@@ -462,11 +482,11 @@ def explain(options: argparse.Namespace, session: Session) -> Outcome:
     texts: list[str] = []
     answers = {loaded.target: _answers(loaded) for loaded in specs}
     for loaded in specs:
-        others = {identifier: [home for home in found if home != loaded.target] for identifier, found in homes.items()}
-        for item in words.explanations(loaded, ALL, answers[loaded.target], others):
-            known[item.identifier] = item.name
-            if wanted in (item.identifier.lower(), item.name.lower()):
-                texts.append(item.text)
+        others = {identifier: [home for home in given if home != loaded.target] for identifier, given in homes.items()}
+        for found in words.explanations(loaded, ALL, answers[loaded.target], others):
+            known[found.identifier] = found.name
+            if wanted in (found.identifier.lower(), found.name.lower()):
+                texts.append(found.text)
     if wanted in words.WORDS:
         texts.append(words.of_word(wanted, ALL, list(answers.items())))
     if texts:
@@ -490,7 +510,7 @@ def _answers(loaded: Loaded) -> list[explain_view.Answer]:
     return [
         words.Answer(
             entry.property, entry.engine, entry.outcome, entry.bound, entry.reason,
-            _scope_text(loaded, entry.sizes), entry.is_current(loaded),
+            loaded.program.scope_text(entry.sizes), entry.is_current(loaded),
         )
         for entry in recall(loaded)
     ]
@@ -536,6 +556,26 @@ def validate(options: argparse.Namespace, session: Session) -> Outcome:
     for path in written:
         print(f"reproducer: {path}")
     return found.outcome
+
+
+def fidelity(options: argparse.Namespace, session: Session) -> Outcome:
+    """Recordings of a real kernel beside the model."""
+    from .specs.recorded.comparison import compare_recording
+    from .views.fidelity import fidelity_json, fidelity_table
+
+    fault = _fault(options.fault) if options.fault else None
+    check_place(options.json)
+    with report.Progress() as line:
+        found = [
+            compare_recording(
+                Path(directory), fault, lambda what, done, total: line.update(what, operations=done, of=total)
+            )
+            for directory in dict.fromkeys(options.recording)
+        ]
+    if options.json:
+        session.attempt(lambda: session.write(options.json, fidelity_json(found, options.fault)))
+    report.show(fidelity_table(found, options.fault), report.console())
+    return Outcome.HOLDS if all(one.exact for one in found) else Outcome.VIOLATED
 
 
 # --- what the commands share
@@ -600,14 +640,9 @@ def _progress(target: str) -> Iterator[Update]:
         yield update
 
 
-def _scope_text(loaded: Loaded, sizes: Sizes) -> str:
-    """The parameters alone: what is derived from them cannot be chosen."""
-    return ", ".join(f"{name}={value}" for name, value in sizes.items() if name not in loaded.spec.derived)
-
-
 def _show_verdicts(found: Report) -> None:
     loaded = found.loaded
-    title = f"{loaded.target}: {_scope_text(loaded, found.sizes)}"
+    title = f"{loaded.target}: {loaded.program.scope_text(found.sizes)}"
     if loaded.fault is not None:
         title += f", with fault {loaded.fault.identifier}"
     names = {item.identifier: item.name for item in loaded.spec.properties}
@@ -638,10 +673,19 @@ def _show_search(loaded: Loaded, found: Exploration) -> None:
         f"{found.bits_per_state} bits a state, {found.memory_bytes / (1 << 20):.1f} MiB; native code made or loaded in "
         f"{found.compile_seconds:.1f} s, searched in {found.cpu_seconds:.2f} s"
     )
+    _show_symmetry(found)
     if found.complete:
         _show_counts(loaded, found.actions, found.branches)
     elif found.stopped == "stopped at the first violation":
         print("with --all the search goes on, to a shortest trace for each property")
+
+
+def _show_symmetry(found: Exploration) -> None:
+    if found.symmetry is not None:
+        reduction = found.symmetry
+        print(report.symmetry_text(reduction.sorts, reduction.renamings, found.states, reduction.states), end="")
+    if found.unreduced:
+        print(f"! not reduced by symmetry: {found.unreduced}")
 
 
 def _show_walks(loaded: Loaded, found: Simulation, seed: int) -> None:
@@ -756,5 +800,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Session], Outcome]] = {
     "graph": graph,
     "replay": replay,
     "validate": validate,
+    "fidelity": fidelity,
     "explain": explain,
 }

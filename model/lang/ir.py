@@ -502,6 +502,10 @@ class PropertyIR:
     origin: str = ""
 
 
+SCOPE_WORDS = 6
+"""A scope of more parameters is named by those that differ from the default scope."""
+
+
 @dataclass(frozen=True)
 class Program:
     """A whole specification, ready for the engines. `fingerprint` identifies its content (for caches); `symmetric`
@@ -521,6 +525,16 @@ class Program:
     deadlock_free: bool = False
     symmetric: tuple[str, ...] = ()
     derived: tuple[str, ...] = ()
+    defaults: tuple[tuple[str, int], ...] = ()
+
+    def scope_text(self, sizes: Sizes) -> str:
+        """`pages=8, orders=3`: the parameters from which all sizes follow; of many, those that are not the defaults."""
+        chosen = [name for name in self.parameters if name not in self.derived]
+        defaults = dict(self.defaults)
+        if len(chosen) > SCOPE_WORDS and all(name in defaults for name in chosen):
+            chosen = [name for name in chosen if sizes[name] != defaults[name]]
+            return ", ".join(["the default scope", *(f"{name}={sizes[name]}" for name in chosen)])
+        return ", ".join(f"{name}={sizes[name]}" for name in chosen)
 
     def schema_of(self, root: int) -> Schema:
         if root in (CURRENT, BEFORE):

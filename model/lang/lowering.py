@@ -303,6 +303,7 @@ class ProgramLowering:
             spec.deadlock_free,
             spec.symmetric,
             tuple(spec.derived),
+            tuple((parameter.name, parameter.default) for parameter in spec.parameters),
         )
 
     def check_parameters(self, names: tuple[str, ...]) -> None:

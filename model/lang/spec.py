@@ -190,7 +190,7 @@ ELEMENTS_MAX = 1 << 26
 def check_layout(schema: Schema, sizes: Sizes, *, dense: bool = True) -> None:
     """Every array must have an element and every integer a value at this scope; raises ScopeError.
 
-    `dense`: the engine holds every element of a state, so they must fit into memory (CPython holds what was touched)."""
+    `dense`: the engine holds every element of a state, so they must fit into memory (CPython holds what it touched)."""
     for leaf in schema.leaves:
         for dimension in leaf.dimensions:
             if dimension.value(sizes) < 1:

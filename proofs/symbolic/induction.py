@@ -182,11 +182,6 @@ def clause_names(property_: PropertyIR) -> list[str]:
     return [*(clause.name for clause in property_.clauses), WELL_DEFINED]
 
 
-def scope_text(program: Program, sizes: Sizes) -> str:
-    """`pages=8, orders=3`: the parameters from which all sizes follow."""
-    return ", ".join(f"{name}={sizes[name]}" for name in program.parameters if name not in program.derived)
-
-
 # --- running the proof -----------------------------------------------------------------------------------------
 
 
@@ -382,7 +377,7 @@ class _Run:
             how = "initial states"
         trace = base.trace if base is not None and base.trace is not None else self._traces.get(name)
         return Verdict(
-            ENGINE, name, outcome, f"{how} at {scope_text(self._program, self._sizes)}",
+            ENGINE, name, outcome, f"{how} at {self._program.scope_text(self._sizes)}",
             seconds=sum(obligation.seconds for obligation in obligations),
             trace=trace if Outcome.VIOLATED in outcomes else None,
             reason="; ".join(reasons) if outcome is not Outcome.HOLDS else "",

@@ -15,7 +15,7 @@ from ...model.lang.ir import Program, Sizes
 from ...model.lang.trace import FlatStep, Trace, Violation, to_step
 from ...model.lang.verdict import Outcome, Verdict
 from .executor import Leaves, TooBigError
-from .induction import CHECKS, scope_text, state_prefix
+from .induction import CHECKS, state_prefix
 from .relations import Relations
 from .replaying import Replay
 from .results import Bounded, Progress
@@ -195,7 +195,7 @@ class _Run:
         return [violation for property_ in properties for violation in replay.violations(property_, step.state)]
 
     def _verdicts(self, finished: int, seconds: float) -> tuple[Verdict, ...]:
-        scope = scope_text(self._program, self._sizes)
+        scope = self._program.scope_text(self._sizes)
         names = dict.fromkeys([*(p.identifier for p in self._program.properties), CHECKS])
         broken = {} if self._found is None else {v.property: v for v in reversed(self._found[1])}
         verdicts = []

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...model.lang.errors import InputError
 from ...model.lang.ir import Program, Sizes
-from .induction import Induction, Query, scope_text
+from .induction import Induction, Query
 from .lowering import Lowering, width_of
 from .relations import Relations
 from .values import Boolean, Integer, Term
@@ -115,7 +115,7 @@ def _write(folder: Path, number: int, query: Query, program: Program, sizes: Siz
         else "sat means that the proof is not vacuous"
     )
     comments = [
-        f"{program.name} at {scope_text(program, sizes)}",
+        f"{program.name} at {program.scope_text(sizes)}",
         f"action {action}, property {property_}, clause: {clause}",
         f"{meaning}; expected {query.expected}",
     ]
