@@ -16,7 +16,7 @@ import sys
 import tokenize
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -26,12 +26,12 @@ from ..model.lang import source
 from ..model.lang.errors import InputError, SpecError
 from ..model.lang.ir import Program
 from ..model.lang.lowering import lower
-from ..model.lang.records import schema_of
+from ..model.lang.records import Record, schema_of
 from ..model.lang.sorts import AnnotationError
 from ..model.lang.spec import Spec
 
 PACKAGE = __name__.rsplit(".", 2)[0]
-BUILT_IN = ("buddy", "blocks")
+BUILT_IN = ("buddy", "blocks", "zone", "sizes", "cache", "objects", "slub", "slub_bulk")
 """The specifications that come with the package, in the order in which `check` runs them."""
 
 FILE_BYTES_MAX = 4 << 20
@@ -68,6 +68,29 @@ def _built_in(name: str) -> Spec:
 
 
 def _built_in_with(name: str, fault: Fault) -> Spec:
+    with _faulty(fault):
+        spec = _built_in(name)
+        _resolve_annotations(spec)
+        return spec
+
+
+def model_modules(names: Sequence[str], fault: Fault | None = None) -> list[ModuleType]:
+    """Modules of the model by name, loaded together; with a fault, afresh and beside the originals."""
+    if fault is None:
+        return [importlib.import_module(f"{PACKAGE}.model.{name}") for name in names]
+    with _faulty(fault):
+        modules = [importlib.import_module(f"{PACKAGE}.model.{name}") for name in names]
+        # As in _resolve_annotations: a record's annotations are read in the modules that are current at that time.
+        for module in [module for name, module in sys.modules.items() if _depends_on_the_model(name)]:
+            for thing in list(vars(module).values()):
+                if isinstance(thing, type) and issubclass(thing, Record) and thing is not Record:
+                    thing.field_types()
+        return modules
+
+
+@contextlib.contextmanager
+def _faulty(fault: Fault) -> Iterator[None]:
+    """The modules of the model with a fault in one of them, in place of the originals."""
     with _originals_aside():
         changed = f"{PACKAGE}.{fault.module}"
         found = importlib.util.find_spec(changed)
@@ -80,9 +103,7 @@ def _built_in_with(name: str, fault: Fault) -> Spec:
         sys.modules[changed] = module
         label = f"{fault.module.replace('.', '/')}.py with {fault.identifier}"
         _execute(module, text, label)
-        spec = _built_in(name)
-        _resolve_annotations(spec)
-        return spec
+        yield
 
 
 def _resolve_annotations(spec: Spec) -> None:
@@ -119,7 +140,7 @@ def _depends_on_the_model(name: str) -> bool:
         name.startswith(PACKAGE + ".")
         and len(parts) == 2
         and parts[0] in ("model", "specs")
-        and parts[1] not in ("lang", "faults", "loading", "stateful", "contracts")
+        and parts[1] not in ("lang", "faults", "loading", "stateful", "contracts", "recorded")
     )
 
 

@@ -460,6 +460,22 @@ FAULTS = (
         ("S3", "S2"),
     ),
     _bulk(
+        "bulk-alloc-counts-some",
+        "a bulk allocation that fails half way says that it gave what it has taken back",
+        "kmem_cache_alloc_bulk_array",
+        "                return 0\n",
+        "                return index\n",
+        ("S20-alloc", "S3", "S20"),
+    ),
+    _bulk(
+        "bulk-free-keeps-list",
+        "a bulk free leaves the list that it has freed",
+        "kmem_cache_free_bulk_array",
+        "    bulk.df.slab = None\n",
+        "",
+        ("S20",),
+    ),
+    _bulk(
         "bulk-free-mixes-slabs",
         "a bulk free takes objects of any slab into one list",
         "build_detached_freelist",

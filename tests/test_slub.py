@@ -1,0 +1,103 @@
+"""The slab allocator: its invariants hold in all states of small scopes and are inductive, and its faults are killed.
+
+Compiling the searches takes longer than running them; what needs several is marked slow.
+"""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from kmemspec.model.faults.slub import FAULTS
+from kmemspec.model.lang.execute import PythonMachine
+from kmemspec.model.lang.verdict import Outcome
+from kmemspec.proofs.coverage import model_coverage
+from kmemspec.proofs.explore import Exploration, Limits, explore
+from kmemspec.proofs.symbolic import prove
+from kmemspec.specs.loading import Loaded, load
+
+
+def search(name: str, scope: str) -> tuple[Loaded, Exploration]:
+    loaded = load(name)
+    found = explore(loaded.program, loaded.spec.scope(scope), limits=Limits(states=2_000_000), stop_at_first=False)
+    assert found.complete
+    assert {v.property: v.bound for v in found.verdicts if v.outcome is not Outcome.HOLDS} == {}
+    assert found.never_fired == ()
+    return loaded, found
+
+
+def test_all_states_of_the_smallest_scope_with_and_without_symmetry() -> None:
+    """The states that the visited ones stand for are exactly those of the search without reduction."""
+    loaded, reduced = search("slub", "tiny")
+    plain = explore(loaded.program, loaded.spec.scope("tiny"), symmetry=False)
+    assert reduced.symmetry is not None
+    assert plain.states == reduced.symmetry.states == 1_094
+
+
+@pytest.mark.slow
+def test_every_branch_of_the_allocator_is_taken_or_has_a_reason() -> None:
+    """Over searches of five scopes, two of them defaults or one page less."""
+    scopes = [
+        ("slub", "three"), ("slub", "caches"), ("slub", "fallback"), ("slub_bulk", "default"), ("slub_bulk", "array"),
+    ]
+    searches = []
+    for name, scope in scopes:
+        loaded, found = search(name, scope)
+        searches.append((loaded.program, found.branches))
+    coverage = model_coverage(searches)
+    own = ("model/slub.py", "model/slab_clients.py", "model/slab_bulk_clients.py")
+    assert [str(side) for side in (*coverage.open, *coverage.mistaken) if side.file in own] == []
+
+
+@pytest.mark.parametrize("scope", ["tiny", pytest.param("default", marks=pytest.mark.slow)])
+def test_every_invariant_is_inductive(scope: str) -> None:
+    """Over the real page allocator; the default scope has 4 pages, 3 objects a slab and 2 cpus."""
+    loaded = load("slub")
+    proof = prove(loaded.program, loaded.spec.scope(scope), timeout_seconds=900)
+    assert {v.property: v.reason for v in proof.verdicts if v.outcome is not Outcome.HOLDS} == {}
+    assert {v.property for v in proof.verdicts} >= {p.identifier for p in loaded.program.properties}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.identifier)
+def test_search_kills_and_by_what_is_expected(fault: object) -> None:
+    loaded = load(fault.spec, fault)
+    sizes = loaded.spec.scope(fault.scope)
+    found = explore(loaded.program, sizes, limits=Limits(states=100_000), symmetry=None)
+    broken = {verdict.property for verdict in found.verdicts if verdict.outcome is Outcome.VIOLATED}
+    assert broken & set(fault.expected)
+
+
+class Dice:
+    """Every choice from one seeded generator."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+
+    def choose(self, options: range) -> int:
+        return options[self.random.randrange(len(options))]
+
+
+def test_a_thousand_random_steps_with_many_pages_caches_and_nodes() -> None:
+    """At the scope `large` the same text keeps all invariants; half of the objects are freed on another cpu."""
+    loaded = load("slub")
+    sizes = loaded.spec.scope("large")
+    machine = PythonMachine(loaded.spec, loaded.program, sizes)
+    dice = Dice(1)
+    machine.start(dice)
+    actions = {action.name: number for number, action in enumerate(loaded.program.actions)}
+    held: list[int] = []
+    for turn in range(1000):
+        cpu, cache, node = (dice.random.randrange(sizes[name]) for name in ("cpus", "caches", "nodes"))
+        if dice.random.random() < (0.7 if turn < 600 else 0.3):
+            outcome = machine.perform(actions["kmem_cache_alloc"], [cache, cpu, dice.random.choice([-1, node])], dice)
+            assert outcome.failure is None
+            if outcome.result is not None and outcome.result >= 0:
+                held.append(outcome.result)
+        elif held:
+            freed = held.pop(dice.random.randrange(len(held)))
+            assert machine.perform(actions["kmem_cache_free"], [cpu, freed], dice).failure is None
+        if turn % 250 == 249:
+            machine.perform(actions["flush_cpu_slab"], [cache, cpu], dice)
+            assert machine.check() == []
+    assert len(held) > 50
