@@ -1,0 +1,291 @@
+"""Recorded operations of the page allocator applied to the model, and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from ...model import gfp as gfp_names
+from ...model.lang.actions import CHOOSER
+from ...model.lang.execute import STEP_ERRORS
+from .changes import Changes
+from .machine import RecordedMachine
+from .naming import gfp_flags
+from .operations import (
+    AllocatePageInBulk,
+    AllocatePages,
+    DrainPages,
+    FreePages,
+    IsolateFreePage,
+    ReclaimActive,
+)
+from .tally import (
+    BLOCKS,
+    BULK,
+    DRAINED,
+    EVENT_ROWS,
+    FACTOR,
+    ISOLATED,
+    KSWAPD,
+    PAGES,
+    STEPS,
+    ZONES,
+    Difference,
+    Tally,
+)
+
+
+class Given:
+    """The chooser of a step: what the recording says was chosen, in order; the first option where it says nothing."""
+
+    def __init__(self, positions: Sequence[int]) -> None:
+        self.positions = list(positions)
+
+    def choose(self, options: range) -> int:
+        if self.positions and self.positions[0] in options and len(options) > 1:
+            return self.positions.pop(0)
+        return options[0]
+
+
+NOTHING_GIVEN = Given(())
+
+
+class PageReplay:
+    """A machine, and how the predictions about it went."""
+
+    def __init__(self, machine: RecordedMachine) -> None:
+        self.machine = machine
+        self.pages = machine.m.pages
+        self.page_alloc = machine.text.page_alloc
+        self.tallies = {row: Tally() for row in EVENT_ROWS}
+        self.differences = 0
+        self.factor_known: set[tuple[int, int]] = set()  # zones and CPUs that have drained pages
+        self.boost = [0] * len(self.pages.zone)
+
+    # --- counting
+
+    def right(self, row: str, count: int = 1) -> None:
+        self.tallies[row].right += count
+
+    def wrong(self, row: str, line: int, about: str, recorded: object, predicted: object) -> None:
+        self.add(row, Difference(line, about, str(recorded), str(predicted)))
+
+    def add(self, row: str, difference: Difference) -> None:
+        self.differences += 1
+        self.tallies[row].wrong.append(difference)
+
+    def not_predicted(self, row: str, reason: str, count: int = 1) -> None:
+        self.tallies[row].not_predicted[reason] += count
+
+    def compare(self, row: str, line: int, about: str, recorded: Sequence[Any], predicted: Sequence[Any]) -> None:
+        """Item by item; what one side has more than the other is wrong too."""
+        for position in range(max(len(recorded), len(predicted))):
+            want = recorded[position] if position < len(recorded) else "none"
+            have = predicted[position] if position < len(predicted) else "none"
+            if want == have:
+                self.right(row)
+            else:
+                self.wrong(row, line, about, want, have)
+
+    # --- calling the model
+
+    def call(
+        self,
+        line: int,
+        chooser: Any,
+        function: Callable[..., Any],
+        *arguments: Any,
+        keep: Callable[[Any, Changes], bool] = lambda result, changes: True,
+    ) -> tuple[Any, Changes]:
+        """One call as one step: its result and what it wrote. A step that fails, or is not to be kept, is undone."""
+        store = self.machine.store
+        token = CHOOSER.set(chooser)
+        store.begin()
+        try:
+            result = function(*arguments)
+        except STEP_ERRORS as error:
+            store.rollback()
+            said = str(error) or type(error).__name__
+            self.wrong(STEPS, line, function.__name__, "the kernel went on", said)
+            return None, Changes([])
+        finally:
+            CHOOSER.reset(token)
+        changes = Changes(store.journal or [])
+        if not keep(result, changes):
+            store.rollback()
+            return result, Changes([], kept=False)
+        store.commit()
+        self.right(STEPS)
+        return result, changes
+
+    # --- pages
+
+    def allocate_pages(self, operation: AllocatePages) -> None:
+        gfp = gfp_flags(operation.gfp_flags)
+        page, changes = self.in_zone(operation, self.machine.zone_of(operation.pfn), gfp)
+        about = f"order {operation.order}, {operation.gfp_flags}"
+        self.compare(PAGES, operation.line, about, [operation.pfn], [page])
+        self.compare_blocks(operation, changes, page)
+
+    def in_zone(self, operation: AllocatePages, zone: int | None, gfp: int) -> tuple[Any, Changes]:
+        """alloc_pages(); and if it takes another zone than the kernel did, rmqueue() of the kernel's zone instead."""
+        order, cpu = operation.order, operation.cpu
+        if zone is None:
+            self.wrong(ZONES, operation.line, f"page {operation.pfn}", "no zone of the state", "never")
+            return None, Changes([])
+
+        def in_its_zone(page: Any, _: Changes) -> bool:
+            return page is not None and self.machine.zone_of(page) == zone
+
+        arguments = (self.pages, cpu, None, gfp, order)
+        page, changes = self.call(
+            operation.line, NOTHING_GIVEN, self.page_alloc.alloc_pages, *arguments, keep=in_its_zone
+        )
+        if changes.kept:
+            self.right(ZONES)
+            return page, changes
+        predicted = "no page" if page is None else f"page {page}"
+        recorded = f"zone {zone}, page {operation.pfn}"
+        self.wrong(ZONES, operation.line, f"order {order}, {operation.gfp_flags}", recorded, predicted)
+
+        def rmqueue() -> Any:
+            flags = self.page_alloc.gfp_to_alloc_flags_cma(gfp, gfp_names.ALLOC_WMARK_LOW)
+            taken = self.page_alloc.rmqueue(self.pages, cpu, zone, order, flags, operation.migratetype)
+            if taken is not None:
+                self.page_alloc.prep_new_page(self.pages.memory, taken, order, gfp)
+            return taken
+
+        return self.call(operation.line, NOTHING_GIVEN, rmqueue)
+
+    def compare_blocks(self, operation: AllocatePages | AllocatePageInBulk, changes: Changes, page: Any) -> None:
+        order = operation.order if isinstance(operation, AllocatePages) else 0
+        if self.page_alloc.pcp_allowed_order(self.pages, order):
+            taken = [(block, order) for block in changes.to_pcp()]
+        else:
+            taken = [(page, order)]
+        self.compare(BLOCKS, operation.line, f"order {order}", operation.taken, taken)
+
+    def allocate_page_in_bulk(self, operation: AllocatePageInBulk) -> None:
+        """The probe does not say for whom; those who ask for pages in bulk (vmalloc()) want unmovable ones."""
+        zone = self.machine.zone_of(operation.pfn)
+        if zone is None:
+            self.wrong(BULK, operation.line, f"page {operation.pfn}", "no zone of the state", "never")
+            return
+
+        def take_one() -> Any:
+            pcp = self.pages.zone[zone].per_cpu_pageset[operation.cpu]
+            factor = pcp.free_factor
+            taken = self.page_alloc.rmqueue_pcplist(self.pages, operation.cpu, zone, 0, 0, gfp_names.ALLOC_WMARK_LOW)
+            pcp.free_factor = factor  # __alloc_pages_bulk() calls __rmqueue_pcplist(), which does not halve it
+            if taken is not None:
+                self.page_alloc.prep_new_page(self.pages.memory, taken, 0, gfp_names.GFP_KERNEL)
+            return taken
+
+        page, changes = self.call(operation.line, NOTHING_GIVEN, take_one)
+        self.compare(BULK, operation.line, "order 0", [operation.pfn], [page])
+        self.compare_blocks(operation, changes, page)
+
+    def free_pages(self, operation: FreePages) -> None:
+        self.compare_drained(operation, self.free_block(operation))
+
+    def compare_drained(self, operation: FreePages, drained: tuple[int, ...]) -> None:
+        about = f"free of page {operation.pfn}, order {operation.order}"
+        self.compare(DRAINED, operation.line, about, operation.drained[: len(drained)], drained)
+        self.drain(operation.line, operation.drained[len(drained) :])
+
+    def free_block(self, operation: FreePages) -> tuple[int, ...]:
+        """__free_pages(); gives the pages that the CPU's lists had too many of.
+
+        How many that are depends on two things that are not recorded: whether kswapd runs, whose beginning and end have
+        no events, and free_factor, which is not in the state. They are taken so that the recorded pages are drained."""
+        z = self.machine.zone_of(operation.pfn)
+        if z is None:
+            self.wrong(STEPS, operation.line, f"page {operation.pfn}", "no zone of the state", "never")
+            return ()
+        zone, pcp = self.pages.zone[z], self.pages.zone[z].per_cpu_pageset[operation.cpu]
+        active, factor = zone.reclaim_active, pcp.free_factor
+        for flag, other in self.tries(z, operation.cpu):
+            zone.reclaim_active, pcp.free_factor = flag, other
+            drained = self.free_once(operation, operation.drained)
+            if drained is not None:
+                if flag != active:
+                    self.not_predicted(DRAINED, KSWAPD)
+                if other != factor:
+                    self.not_predicted(DRAINED, FACTOR)
+                if drained:
+                    self.factor_known.add((z, operation.cpu))
+                return drained
+        # Neither helps: then somebody else drains this CPU right after the free.
+        zone.reclaim_active, pcp.free_factor = active, factor
+        return self.free_once(operation, None) or ()
+
+    def tries(self, z: int, cpu: int) -> Iterator[tuple[bool, int]]:
+        """Values for reclaim_active and free_factor: those of the model, then others that may be."""
+        active, factor = self.pages.zone[z].reclaim_active, self.pages.zone[z].per_cpu_pageset[cpu].free_factor
+        yield active, factor
+        yield not active, factor
+        if (z, cpu) not in self.factor_known:
+            for other in range(self.pages.pcp_batch_scale_max, -1, -1):
+                yield active, other
+                yield not active, other
+
+    def free_once(self, operation: FreePages, wanted: Sequence[int] | None) -> tuple[int, ...] | None:
+        """The same, undone and None if the pages drained are not those wanted."""
+        arguments = (self.pages, operation.cpu, operation.pfn, operation.order)
+
+        def fits(_: Any, changes: Changes) -> bool:
+            return wanted is None or changes.drained() == tuple(wanted)
+
+        _, changes = self.call(operation.line, NOTHING_GIVEN, self.page_alloc.free_pages, *arguments, keep=fits)
+        return changes.drained() if changes.kept else None
+
+    def drain_pages(self, operation: DrainPages) -> None:
+        self.drain(operation.line, operation.drained)
+
+    def drain(self, line: int, recorded: Sequence[int]) -> None:
+        """Pages that leave a CPU's lists though no free makes them: somebody drains all of that CPU, for compaction or
+        before giving up, maybe from another one (drain_pages_zone())."""
+        while recorded:
+            place = self.pages.memory.mem_map[recorded[0]].pcp_list
+            zone = self.machine.zone_of(recorded[0])
+            if place is None or zone is None:
+                self.wrong(DRAINED, line, "drain_pages_zone", recorded[0], "on no per-CPU list")
+                return
+            cpu = place // len(self.pages.zone[zone].per_cpu_pageset[0].lists)
+            arguments = (self.pages, cpu, zone)
+            _, changes = self.call(line, NOTHING_GIVEN, self.page_alloc.drain_pages_zone, *arguments)
+            drained = changes.drained()
+            self.compare(DRAINED, line, f"drain of cpu {cpu}", recorded[: len(drained)], drained)
+            recorded = recorded[max(len(drained), 1) :]
+
+    def isolate_free_page(self, operation: IsolateFreePage) -> None:
+        """__isolate_free_page() and split_page(), which compaction calls; the model leaves compaction out."""
+        memory, number = self.pages.memory, self.machine.zone_of(operation.pfn)
+        if number is None:
+            self.wrong(ISOLATED, operation.line, f"page {operation.pfn}", "no zone of the state", "never")
+            return
+        zone, buddy = self.pages.zone[number], self.machine.text.buddy
+
+        def take() -> Any:
+            head = memory.mem_map[operation.pfn]
+            found = head.order if head.buddy else None
+            assert found == operation.order, "__isolate_free_page: no free block of this order"
+            buddy.del_page_from_free_list(memory, zone, operation.pfn, operation.order)
+            migratetype = buddy.get_pageblock_migratetype(memory, operation.pfn)
+            buddy.mod_zone_freepage_state(zone, -(1 << operation.order), migratetype)
+            for page in range(operation.pfn, operation.pfn + (1 << operation.order)):
+                buddy.set_page_refcounted(memory, page)
+            return operation.pfn
+
+        taken, _ = self.call(operation.line, NOTHING_GIVEN, take)
+        self.compare(ISOLATED, operation.line, f"order {operation.order}", [operation.pfn], [taken])
+
+    def reclaim_active(self, operation: ReclaimActive) -> None:
+        """kswapd is outside the model: its flag, and the boost of the watermarks that it takes back, are given."""
+        for number in range(len(self.pages.zone)):
+            zone = self.pages.zone[number]
+            zone.reclaim_active = operation.active
+            if operation.active:
+                self.boost[number] = zone.watermark_boost
+            else:
+                zone.watermark_boost -= min(zone.watermark_boost, self.boost[number])
