@@ -178,7 +178,7 @@ class PageAllocator(Record):
 
 def page_zone(pages: PageAllocator, page: int) -> ZoneId:
     """The zone a page belongs to (page_zone())."""
-    for z in indices(pages.zone):
+    for z in indices(pages.zone):  # never false: no page is asked about that lies in no zone
         if zone_spans_pfn(pages.zone[z], page):
             return z
     assert page < 0, "page_zone: a frame outside every zone"
@@ -321,7 +321,7 @@ def steal_suitable_fallback(
     memory = pages.memory
     current_order = memory.mem_map[page].order
     old_block_type = get_pageblock_migratetype(memory, page)
-    if old_block_type == MIGRATE_HIGHATOMIC:  # never true: needs a reserved pageblock with pages on pcp lists ("large")
+    if old_block_type == MIGRATE_HIGHATOMIC:  # a page that was on a pcp list when its pageblock was reserved
         move_to_free_list(memory, zone, page, current_order, start_type)
         return
     if current_order >= memory.pageblock_order:
@@ -373,7 +373,7 @@ def rmqueue_fallback(
             continue
         can_steal = can_steal_fallback(memory, current_order, start_migratetype)
         smallest = not can_steal and start_migratetype == MIGRATE_MOVABLE and current_order > order
-        if smallest:  # never true: needs a pageblock of order 4, as in the scope "large"
+        if smallest:  # only in pageblocks of 2**4 pages or more
             return steal_smallest(pages, zone, order, start_migratetype, alloc_flags)
         page = get_page_from_free_area(zone.free_area[current_order], fallback_mt)
         assert page is not None
@@ -387,7 +387,7 @@ def steal_smallest(
 ) -> bool:
     """Steal from the smallest block instead of the largest (__rmqueue_fallback(): find_smallest)."""
     memory = pages.memory
-    for current_order in range(order, len(zone.free_area)):
+    for current_order in range(order, len(zone.free_area)):  # never false: the caller has seen a block to steal
         fallback_mt = find_suitable_fallback(memory, zone.free_area[current_order], start_migratetype)
         if fallback_mt is None:
             continue
@@ -949,7 +949,7 @@ def get_page_from_freelist(
     preferred = zonelist_zone(pages, nid, gfp, 0)
     if preferred is None:
         return None
-    while True:
+    while True:  # never false: the loop is left by return
         remote = False
         no_fallback = alloc_flags & ALLOC_NOFRAGMENT != 0
         for position in indices(pages.zone):
@@ -995,7 +995,7 @@ def alloc_pages_direct_reclaim(
     if progress == 0:
         return None
     page = get_page_from_freelist(pages, cpu, nid, gfp, order, alloc_flags)
-    if page is not None:
+    if page is not None:  # never true: reclaim frees nothing here, and the same try failed just before
         return page
     unreserve_highatomic_pageblock(pages, nid, gfp, False)
     drain_all_pages(pages)
@@ -1098,7 +1098,7 @@ def alloc_pages_slowpath(pages: PageAllocator, cpu: int, nid: int, gfp: int, ord
 
 def alloc_pages(pages: PageAllocator, cpu: int, nid: int | None, gfp: int, order: int) -> Page | None:
     """Allocate 2**order contiguous pages, near a node if one is named (__alloc_pages())."""
-    if order >= len(pages.zone[0].free_area):
+    if order >= len(pages.zone[0].free_area):  # never true: no client here asks for MAX_ORDER or more
         return None
     preferred_nid: int = cpu_to_node(pages, cpu)
     if nid is not None:
@@ -1135,7 +1135,7 @@ def unset_migratetype_isolate(pages: PageAllocator, z: int, page: int, migratety
     """Give an isolated pageblock back (unset_migratetype_isolate())."""
     memory = pages.memory
     zone = pages.zone[z]
-    if not is_migrate_isolate(get_pageblock_migratetype(memory, page)):
+    if not is_migrate_isolate(get_pageblock_migratetype(memory, page)):  # never true: nobody else gives it back first
         return
     isolated_page = False
     order = memory.mem_map[page].order
@@ -1221,7 +1221,7 @@ def break_down_buddy_pages(pages: PageAllocator, z: int, page: int, target: int,
         if target >= current_buddy:
             current_buddy = page
             page += 1 << high
-        if current_buddy != target:
+        if current_buddy != target:  # never false: current_buddy is the half in which the target is not
             add_to_free_list(memory, pages.zone[z], current_buddy, high, migratetype)
             set_buddy_order(memory, current_buddy, high)
 
@@ -1252,7 +1252,7 @@ def put_page_back_buddy(pages: PageAllocator, page: int) -> None:
     memory = pages.memory
     migratetype = get_pageblock_migratetype(memory, page)
     last = put_page_testzero(memory, page)
-    if last:
+    if last:  # never false: nobody takes a reference to a page that memory failure took off
         free_one_page(memory, pages.zone[page_zone(pages, page)], page, 0, migratetype, False)
 
 

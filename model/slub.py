@@ -26,7 +26,7 @@ from .gfp import (
     __GFP_NOWARN,
     __GFP_RECLAIM,
 )
-from .lang import Array, Range, Record, Sort, bounded, choose, indices, require
+from .lang import Array, FromScope, Range, Record, Sort, bounded, choose, indices, require
 from .page_alloc import PageAllocator, alloc_pages, free_pages, numa_mem_id, page_to_nid, zonelist_zone
 from .slab import Cache, Cpu, KmemCache, KmemCacheCpu, KmemCacheNode, Node, Object, Position, Slab, Slot
 from .slab_size import SLAB_TYPESAFE_BY_RCU
@@ -64,6 +64,7 @@ class SlabAllocator(Record):
     slab: Array[Page, Slab]
     freepointer: Array[Object, Object | None]
     nr_slab: UnsignedLong
+    rcu_delays: Annotated[int, FromScope("rcu_delays")]  # whether a grace period goes on when the step has ended
 
 
 # --- objects and free pointers
@@ -309,7 +310,8 @@ def rcu_free_slab(m: SlabAllocator, cpu: Cpu, page: Page) -> None:
 
 def free_slab(m: SlabAllocator, cache: Cache, cpu: Cpu, page: Page) -> None:
     """Give a slab's pages back, at once or after a grace period (free_slab(); for the latter see rcu_free_slab())."""
-    if m.kmem_cache[cache].flags & SLAB_TYPESAFE_BY_RCU == 0:  # never false: only recorded caches have the flag
+    delayed = m.rcu_delays != 0 and m.kmem_cache[cache].flags & SLAB_TYPESAFE_BY_RCU != 0
+    if not delayed:  # never false: grace periods go on only in a replay, where the recording says when they end
         __free_slab(m, cpu, page)
 
 

@@ -193,7 +193,7 @@ def isolate_pageblock(m: ZoneMachine, block: Pageblock) -> bool:
         all(
             not is_migrate_isolate(m.pages.memory.pageblock_flags[other])
             for other in indices(m.pages.memory.pageblock_flags)
-            if other >> top == block >> top
+            if other != block and other >> top == block >> top
         )
     )
     # alloc_contig_range() and offline_pages() migrate what lies across a border first, or fail.

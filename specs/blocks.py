@@ -35,5 +35,6 @@ SPEC = Spec(
     derived=DERIVED,
     requirements=REQUIREMENTS,
     scopes={"odd": {"pages": 6, "orders": 3}},
+    explored=("odd",),
     doc=__doc__,
 )

@@ -408,6 +408,7 @@ SPEC = Spec(
         "unaligned": {"pages": 9, "start": 3},
         "large": {"pages": 1024, "orders": 11, "long": 63},
     },
+    explored=("odd", "unaligned"),
     refinement=Refinement(
         "R-blocks",
         BLOCKS,

@@ -405,6 +405,7 @@ DERIVED = {
     "min_partial": lambda sizes: 0,
     "cpu_partial_slabs": lambda sizes: 0,
     "known_random_seq": lambda sizes: 1,
+    "rcu_delays": lambda sizes: 0,
 }
 SLAB_INVARIANTS = tuple(
     statement for statement in INVARIANTS if statement not in (slab_orders, random_sequence_is_permutation)

@@ -117,7 +117,8 @@ SPEC = Spec(
     ),
     parameters=(
         *slub_parameters(
-            zones=2, nodes=2, orders=2, pageblock_order=1, pages=2, start1=2, pages1=2, node1=1, slots=2, tid_bits=5,
+            zones=2, nodes=2, cpus=1, orders=2, pageblock_order=1, pages=2, start1=2, pages1=1, node1=1, slots=2,
+            tid_bits=5,
             oo_order=1, oo_objects=2, min_objects=1, known_random_seq=1, cpu_partial_slabs=1, min_partial=0,
         ),
         Parameter("bulk_max", 2, "the length of the client's array of objects", least=1, most=64),
@@ -125,8 +126,8 @@ SPEC = Spec(
     ),
     derived={**DERIVED, "arguments": lambda sizes: sizes["bulk_max"]},
     requirements=REQUIREMENTS,
-    scopes={"array": ARRAY, "large": {**LARGE, "bulk_max": 16, "large_orders": 4}},
-    explored=("array",),
+    scopes={"cpus": {"cpus": 2, "pages1": 2}, "array": ARRAY, "large": {**LARGE, "bulk_max": 16, "large_orders": 4}},
+    explored=("cpus", "array"),
     deadlock_free=True,
     doc=__doc__,
     symmetric=("slot",),

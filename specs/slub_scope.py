@@ -36,6 +36,7 @@ DERIVED = {
     "size_max": lambda sizes: 0,
     "refcount_max": lambda sizes: 0,
     "cpu_partial_max": lambda sizes: 0,
+    "rcu_delays": lambda sizes: 0,
 }
 
 
@@ -56,8 +57,9 @@ OWN = (
 
 
 def slub_parameters(**defaults: int) -> tuple[Parameter, ...]:
-    """The parameters of a machine with model.slub in it; by default 4 pages, 3 objects a slab, 2 cpus."""
-    zones = {"pages": 4, "cpus": 2, "long": 4, "type": 2, "type1": 2, "type2": 2, "type3": 2, **defaults}
+    """The parameters of a machine with model.slub in it; by default 3 pages, 3 objects a slab, 2 cpus."""
+    small = {"pages": 3, "orders": 2, "pageblock_order": 1, "cpus": 2, "long": 4}
+    zones = {**small, "type": 2, "type1": 2, "type2": 2, "type3": 2, **defaults}
     names = {parameter.name for parameter in OWN}
     return (
         *page_alloc_parameters(**{name: value for name, value in zones.items() if name not in names}),
@@ -106,11 +108,11 @@ LARGE = {
 }
 SCOPES: dict[str, dict[str, int]] = {
     "tiny": TINY,
-    "three": {"pages": 3, "orders": 2, "pageblock_order": 1},
+    "four": {"pages": 4, "orders": 3, "pageblock_order": 2},
     "caches": {**TINY, "caches": 2, "min_partial": 2},
-    "fallback": {"orders": 2, "pageblock_order": 1, "oo_order": 1, "oo_objects": 2, "min_objects": 1, "may_wait": 1},
+    "fallback": {"pages": 4, "oo_order": 1, "oo_objects": 2, "min_objects": 1, "may_wait": 1},
     "large": LARGE,
 }
-"""`three` is the default with a page less, `caches` has two of them, in `fallback` slabs of one page replace those of
+"""`four` is the default with a page more and a higher order, `caches` has two of them, in `fallback` slabs of one page replace those of
 two, and `large` is for random testing. Two nodes are in the default scope of slub_bulk: cpus that belong to different
 nodes are not interchangeable."""

@@ -127,7 +127,7 @@ def listed_blocks(memory: MemoryMap, zone: Zone, order: int, migratetype: int) -
     return sum(
         1
         for page in indices(memory.mem_map)
-        if zone_spans_pfn(zone, page) and is_listed(memory, page, order, migratetype)
+        if is_listed(memory, page, order, migratetype) and zone_spans_pfn(zone, page)
     )
 
 
@@ -136,7 +136,7 @@ def free_pages_listed(memory: MemoryMap, zone: Zone, migratetype: int) -> int:
     return sum(
         1 << memory.mem_map[page].order
         for page in indices(memory.mem_map)
-        if zone_spans_pfn(zone, page) and memory.mem_map[page].buddy and memory.mem_map[page].listed == migratetype
+        if memory.mem_map[page].buddy and memory.mem_map[page].listed == migratetype and zone_spans_pfn(zone, page)
     )
 
 
@@ -145,7 +145,7 @@ def all_free_pages(memory: MemoryMap, zone: Zone) -> int:
     return sum(
         1 << memory.mem_map[page].order
         for page in indices(memory.mem_map)
-        if zone_spans_pfn(zone, page) and memory.mem_map[page].buddy
+        if memory.mem_map[page].buddy and zone_spans_pfn(zone, page)
     )
 
 
@@ -155,9 +155,9 @@ def pcp_count(m: ZoneMachine, z: int, cpu: int) -> int:
         1 << order
         for page in indices(m.block)
         for order in indices(m.pages.zone[0].free_area)
-        if zone_spans_pfn(m.pages.zone[z], page)
+        if is_on_cpu(m, page, cpu)
         and is_pcp_block(m, page, order)
-        and is_on_cpu(m, page, cpu)
+        and zone_spans_pfn(m.pages.zone[z], page)
     )
 
 
@@ -172,7 +172,7 @@ def pcp_list_blocks(m: ZoneMachine, z: int, slot: int) -> int:
     return sum(
         1
         for page in indices(m.block)
-        if zone_spans_pfn(m.pages.zone[z], page) and m.pages.memory.mem_map[page].pcp_list == slot
+        if m.pages.memory.mem_map[page].pcp_list == slot and zone_spans_pfn(m.pages.zone[z], page)
     )
 
 
@@ -250,7 +250,7 @@ def pages_conserved(m: ZoneMachine) -> Clauses:
             1 << order
             for page in indices(m.block)
             for order in indices(zone.free_area)
-            if zone_spans_pfn(zone, page) and m.block[page].order == order
+            if m.block[page].order == order and zone_spans_pfn(zone, page)
         )
         taken = sum(1 for page in indices(m.block) if zone_spans_pfn(zone, page) and m.block[page].poisoned)
         yield clause("the pages of a zone add up", free + pcp + held + taken == zone.managed_pages, z)
@@ -880,38 +880,45 @@ SPEC = Spec(
     scopes={
         "nodes": {
             "references": 1,
-            "zones": 3, "nodes": 2, "cpus": 2, "pages": 2, "type": 0, "node": 0, "start1": 2, "pages1": 3, "type1": 2,
-            "node1": 0, "start2": 5, "pages2": 3, "type2": 2, "node2": 1, "orders": 2, "pageblock_order": 1,
-            "migratetypes": 2, "pcp_orders": 0, "long": 5, "min_free_pages": 2, "lowmem_reserve_ratio": 2,
-            "requests": 4, "gfp": 0x800, "gfp1": 0x1, "gfp2": 0x200000, "gfp3": 0xa, "watch_kswapd": 0,
+            "zones": 3, "nodes": 2, "pages": 1, "type": 1, "node": 0, "start1": 1, "pages1": 2, "type1": 2, "node1": 0,
+            "start2": 3, "pages2": 2, "type2": 2, "node2": 1, "orders": 2, "pageblock_order": 1, "migratetypes": 2,
+            "pcp_orders": 0, "long": 5, "min_free_pages": 2, "lowmem_reserve_ratio": 2, "requests": 4, "gfp": 0x800,
+            "gfp1": 0x4, "gfp2": 0x200000, "gfp3": 0x40a, "watch_kswapd": 1,
         },
         "pcp": {
             "references": 1,
             "zones": 1, "cpus": 2, "pages": 5, "orders": 2, "pageblock_order": 1, "migratetypes": 1, "pcp_orders": 2,
             "pcp_high": 4, "pcp_batch": 2, "pcp_batch_scale_max": 1, "resize": 1, "watch_kswapd": 1, "type": 1,
-            "long": 6, "min_free_pages": 1,
+            "long": 6, "min_free_pages": 2,
         },
         "types": {
             "references": 1,
             "zones": 1, "pages": 6, "orders": 3, "pageblock_order": 2, "migratetypes": 3, "pcp_orders": 0, "type": 1,
-            "requests": 3, "gfp": 0x800, "gfp1": 0x808, "gfp2": 0x810, "long": 6, "min_free_pages": 0,
-            "watermark_boost_factor": 15000,
+            "requests": 4, "gfp": 0xa20, "gfp1": 0x808, "gfp2": 0x810, "gfp3": 0x80800, "long": 6,
+            "min_free_pages": 2, "watermark_boost_factor": 15000,
+        },
+        # A pageblock of 2**4 pages, of which the zone that is asked has four; nobody asks ZONE_MOVABLE for the others.
+        "pageblock": {
+            "references": 1,
+            "zones": 2, "start": 16, "pages": 4, "type": 2, "start1": 0, "pages1": 16, "type1": 3, "orders": 5,
+            "pageblock_order": 4, "migratetypes": 2, "pcp_orders": 0, "requests": 2, "gfp": 0x800, "gfp1": 0x808,
+            "long": 7, "min_free_pages": 0,
         },
         "highatomic": {
             "references": 1,
-            "zones": 1, "pages": 6, "orders": 2, "pageblock_order": 1, "migratetypes": 4, "pcp_orders": 1, "type": 1,
-            "requests": 2, "gfp": 0xa20, "gfp1": 0x408, "long": 6, "min_free_pages": 2,
+            "zones": 1, "pages": 6, "orders": 3, "pageblock_order": 2, "migratetypes": 4, "pcp_orders": 1, "type": 1,
+            "requests": 2, "gfp": 0xa20, "gfp1": 0x408, "long": 6, "min_free_pages": 3,
         },
         "cma": {
             "references": 1,
             "zones": 1, "pages": 8, "orders": 3, "pageblock_order": 1, "migratetypes": 5, "pcp_orders": 1, "type": 1,
-            "requests": 2, "gfp": 0x804, "gfp1": 0x808, "cma_pageblocks": 2, "long": 6, "min_free_pages": 0,
+            "requests": 2, "gfp": 0x804, "gfp1": 0x20a28, "cma_pageblocks": 2, "long": 6, "min_free_pages": 3,
             "pcp_thp": 1, "watermark_boost_factor": 15000,
         },
         "isolate": {
             "references": 1,
-            "zones": 1, "pages": 6, "orders": 3, "pageblock_order": 1, "migratetypes": 6, "pcp_orders": 1, "type": 1,
-            "requests": 1, "gfp": 0x800, "isolation": 2, "long": 6, "min_free_pages": 0,
+            "zones": 1, "pages": 4, "orders": 3, "pageblock_order": 0, "migratetypes": 6, "pcp_orders": 1, "type": 1,
+            "requests": 1, "gfp": 0x800, "isolation": 2, "failures": 1, "long": 6, "min_free_pages": 0,
         },
         "references": {
             "zones": 1, "pages": 6, "orders": 3, "pageblock_order": 2, "migratetypes": 1, "pcp_orders": 1, "type": 1,
@@ -924,11 +931,19 @@ SPEC = Spec(
             "gfp": 0xCC0, "gfp1": 0x90CC0, "gfp2": 0x8CC0, "gfp3": 0xCC1, "reclaim_retries": 1, "tasks": 1,
             "watch_kswapd": 0, "watermark_boost_factor": 15000, "costly_order": 0,
         },
+        # A zone of four pageblocks, the fewest that are boosted; nobody asks for the pages of three, which are CMA.
         "boost": {
             "references": 1,
-            "zones": 1, "pages": 8, "type": 2, "orders": 2, "pageblock_order": 1, "migratetypes": 2, "pcp_orders": 0,
-            "long": 6, "min_free_pages": 2, "requests": 2, "gfp": 0xa20, "gfp1": 0x80a,
-            "watermark_boost_factor": 15000, "watch_kswapd": 1,
+            "zones": 1, "pages": 8, "type": 2, "orders": 2, "pageblock_order": 1, "migratetypes": 5,
+            "cma_pageblocks": 3, "pcp_orders": 0, "long": 6, "min_free_pages": 0, "watermark_scale_factor": 1250,
+            "requests": 2, "gfp": 0xa20, "gfp1": 0x810, "watermark_boost_factor": 15000, "watch_kswapd": 1,
+        },
+        # The same without watermarks, so that there is nothing to boost.
+        "no-watermarks": {
+            "references": 1,
+            "zones": 1, "pages": 8, "type": 2, "orders": 2, "pageblock_order": 1, "migratetypes": 5,
+            "cma_pageblocks": 3, "pcp_orders": 0, "long": 6, "min_free_pages": 0,
+            "requests": 2, "gfp": 0xa20, "gfp1": 0x810, "watermark_boost_factor": 15000, "watch_kswapd": 1,
         },
         "large": {
             "references": 3, "zones": 3, "nodes": 2, "cpus": 4, "pages": 64, "type": 0, "start1": 64, "pages1": 191,
@@ -939,7 +954,10 @@ SPEC = Spec(
             "watch_kswapd": 1, "resize": 1, "failures": 1, "tasks": 1,
         },
     },
-    explored=("nodes", "pcp", "types", "highatomic", "cma", "isolate", "references", "slow", "boost"),
+    explored=(
+        "nodes", "pcp", "types", "pageblock", "highatomic", "cma", "isolate", "references", "slow", "boost",
+        "no-watermarks",
+    ),
     refinement=Refinement(
         "R-blocks",
         BLOCKS,

@@ -136,6 +136,11 @@ def _managed(sizes: Mapping[str, int]) -> int:
     return sum(end - start for start, end, _, _ in _zones(sizes))
 
 
+def _first_cma(sizes: Mapping[str, int]) -> int:
+    """The first frame of the CMA pageblocks; boot frees whole blocks, which must be of one type."""
+    return _zones(sizes)[-1][1] - (sizes["cma_pageblocks"] << sizes["pageblock_order"])
+
+
 def _pcp_pages(sizes: Mapping[str, int]) -> int:
     """Pages a CPU can have on its lists: fewer than `high` after a free, and what refills of each list leave."""
     if sizes["pcp_orders"] == 0 and sizes["pcp_thp"] == 0:
@@ -175,6 +180,10 @@ PAGE_ALLOC_REQUIREMENTS = (
     Requirement(
         lambda sizes: sizes["cma_pageblocks"] << sizes["pageblock_order"] <= _span(_zones(sizes)[-1]),
         "the CMA pageblocks lie in the last zone",
+    ),
+    Requirement(
+        lambda sizes: sizes["cma_pageblocks"] == 0 or _first_cma(sizes) % (1 << (sizes["orders"] - 1)) == 0,
+        "the CMA pageblocks begin at a multiple of 2**(orders-1)",
     ),
 )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from . import Fault
 
 GENERIC = "generic mutant of the slab allocator"
-THREE = "three"
 TINY = "tiny"
 
 
@@ -275,7 +274,7 @@ FAULTS = (
         "    m.slab[page].next = oldslab\n",
         "",
         ("S5", "S14"),
-        scope=THREE,
+        scope="default",
     ),
     _fault(
         "cpu-partial-unlimited",
@@ -326,7 +325,7 @@ FAULTS = (
         "        m.slab[head].prev = page\n",
         "        m.slab[head].prev = None\n",
         ("S6",),
-        scope=THREE,
+        scope="default",
     ),
     _fault(
         "slab-free-forgets-inuse",
@@ -391,7 +390,7 @@ FAULTS = (
         "range(min(SHRINK_PROMOTE_MAX, len(s.oo.has)), 0, -1)",
         "range(1, min(SHRINK_PROMOTE_MAX, len(s.oo.has)) + 1)",
         ("S18-shrink",),
-        scope=THREE,
+        scope="default",
     ),
     _fault(
         "shutdown-frees-used-slabs",

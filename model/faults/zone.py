@@ -140,7 +140,7 @@ FAULTS = (
         "    if pageblock_nr_pages(pages.memory) * 4 > zone.managed_pages:\n        return False\n",
         "",
         ("B17",),
-        "boost,pages=6",
+        "boost,pages=6,cma_pageblocks=2,watermark_scale_factor=1700",
         "B15x",
     ),
     _fault(

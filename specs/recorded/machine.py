@@ -284,6 +284,7 @@ def real_scale(state: KernelState) -> dict[str, int]:
         "partial_turns": partial_slabs // 2 + 2,
         "redo_turns": partial_slabs + 2,
         "slowpath_turns": 20,
+        "rcu_delays": 1,
         **_pcp_sizes(state),
         **_vm_sizes(),
     }
