@@ -412,10 +412,10 @@ def _flow_chart(options: argparse.Namespace, loaded: Loaded, sizes: Sizes) -> tu
     """The DOT text of a flow chart, and what it shows."""
     from .views import flow, flow_dot
 
-    actions = flow.actions_of(loaded.spec, loaded.program, options.flow)
+    actions, named = flow.actions_of(loaded.spec, loaded.program, options.flow)
     scoped = options.scope is not None
     title = f"{loaded.target}: flow {options.flow}" + (f" at {loaded.program.scope_text(sizes)}" if scoped else "")
-    settings = flow.Options(options.depth, options.detail, sizes if scoped else None)
+    settings = flow.Options(options.depth, named, options.detail, sizes if scoped else None)
     found = flow.chart(loaded.program, actions, title, settings)
     return flow_dot.dot(found, options.detail), f"{title}; {len(found.boxes)} functions"
 

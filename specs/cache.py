@@ -465,7 +465,7 @@ SPEC = Spec(
         "words-of-one": {"kinds": 2, "word": 1, "minalign": 1, "wished_size_least": 3, "wished_size_max": 4},
         "alone": {"kinds": 7, "regions": 4, "wished_size_least": 4, "wished_size_max": 4},
         "no-checks": {"caches": 1, "kinds": 2, "alignments": 3, "debug_vm": 0, "wished_size_max": 9},
-        "no-merging": {"kinds": 2, "slab_nomerge": 1},
+        "no-merging": {"kinds": 1, "slab_nomerge": 1},
         "three-objects": {
             "caches": 1,
             "handles": 1,

@@ -110,9 +110,10 @@ SCOPES: dict[str, dict[str, int]] = {
     "tiny": TINY,
     "four": {"pages": 4, "orders": 3, "pageblock_order": 2},
     "caches": {**TINY, "caches": 2, "min_partial": 2},
+    "nodes": {**TINY, "cpus": 1, "zones": 2, "nodes": 2, "start1": 2, "pages1": 2, "node1": 1},
     "fallback": {"pages": 4, "oo_order": 1, "oo_objects": 2, "min_objects": 1, "may_wait": 1},
     "large": LARGE,
 }
-"""`four` is the default with a page more and a higher order, `caches` has two of them, in `fallback` slabs of one page replace those of
-two, and `large` is for random testing. Two nodes are in the default scope of slub_bulk: cpus that belong to different
-nodes are not interchangeable."""
+"""`four` is the default with a page more and a higher order, `caches` has two caches, `nodes` two nodes, in `fallback`
+slabs of one page replace those of two, and `large` is for random testing. With two nodes there is one cpu: cpus that
+belong to different nodes are not interchangeable."""

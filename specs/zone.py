@@ -889,7 +889,7 @@ SPEC = Spec(
             "references": 1,
             "zones": 1, "cpus": 2, "pages": 5, "orders": 2, "pageblock_order": 1, "migratetypes": 1, "pcp_orders": 2,
             "pcp_high": 4, "pcp_batch": 2, "pcp_batch_scale_max": 1, "resize": 1, "watch_kswapd": 1, "type": 1,
-            "long": 6, "min_free_pages": 2,
+            "long": 6, "min_free_pages": 1,
         },
         "types": {
             "references": 1,
@@ -917,6 +917,12 @@ SPEC = Spec(
         },
         "isolate": {
             "references": 1,
+            "zones": 1, "pages": 6, "orders": 3, "pageblock_order": 1, "migratetypes": 6, "pcp_orders": 1, "type": 1,
+            "requests": 1, "gfp": 0x800, "isolation": 2, "long": 6, "min_free_pages": 0,
+        },
+        # Pageblocks so small that a free block across a border is split into more than two.
+        "memory-failure": {
+            "references": 1,
             "zones": 1, "pages": 4, "orders": 3, "pageblock_order": 0, "migratetypes": 6, "pcp_orders": 1, "type": 1,
             "requests": 1, "gfp": 0x800, "isolation": 2, "failures": 1, "long": 6, "min_free_pages": 0,
         },
@@ -931,12 +937,13 @@ SPEC = Spec(
             "gfp": 0xCC0, "gfp1": 0x90CC0, "gfp2": 0x8CC0, "gfp3": 0xCC1, "reclaim_retries": 1, "tasks": 1,
             "watch_kswapd": 0, "watermark_boost_factor": 15000, "costly_order": 0,
         },
-        # A zone of four pageblocks, the fewest that are boosted; nobody asks for the pages of three, which are CMA.
+        # A zone of four pageblocks, the fewest that are boosted; only movable requests get the pages of three.
         "boost": {
             "references": 1,
             "zones": 1, "pages": 8, "type": 2, "orders": 2, "pageblock_order": 1, "migratetypes": 5,
             "cma_pageblocks": 3, "pcp_orders": 0, "long": 6, "min_free_pages": 0, "watermark_scale_factor": 1250,
-            "requests": 2, "gfp": 0xa20, "gfp1": 0x810, "watermark_boost_factor": 15000, "watch_kswapd": 1,
+            "requests": 3, "gfp": 0xa20, "gfp1": 0x810, "gfp2": 0x80a, "watermark_boost_factor": 15000,
+            "watch_kswapd": 1,
         },
         # The same without watermarks, so that there is nothing to boost.
         "no-watermarks": {
@@ -955,8 +962,8 @@ SPEC = Spec(
         },
     },
     explored=(
-        "nodes", "pcp", "types", "pageblock", "highatomic", "cma", "isolate", "references", "slow", "boost",
-        "no-watermarks",
+        "nodes", "pcp", "types", "pageblock", "highatomic", "cma", "isolate", "memory-failure", "references", "slow",
+        "boost", "no-watermarks",
     ),
     refinement=Refinement(
         "R-blocks",

@@ -6,8 +6,6 @@ import lzma
 from pathlib import Path
 
 import pytest
-from kmemspec.model.faults import Fault
-from kmemspec.model.faults.cache import FAULTS
 from kmemspec.model.lang.actions import CHOOSER
 from kmemspec.model.lang.errors import InputError
 from kmemspec.model.lang.execute import Script
@@ -26,7 +24,6 @@ from kmemspec.model.slab_common import (
     no_caches,
 )
 from kmemspec.proofs.explore import explore
-from kmemspec.proofs.mutation import attempts
 from kmemspec.proofs.symbolic import prove
 from kmemspec.specs.cache import SPEC as CACHE
 from kmemspec.specs.loading import load
@@ -196,26 +193,6 @@ def test_caches_come_and_go_in_a_scope_that_is_searched_at_once() -> None:
 @pytest.mark.parametrize("scope", ["default", "two-cpus", "alone", "no-checks", "no-merging"])
 def test_what_is_said_of_caches_holds(scope: str, engine: str) -> None:
     assert doubts("cache", scope, engine) == {}
-
-
-QUICK = [fault for fault in FAULTS if fault.spec == "sizes"]
-LONGER = [pytest.param(fault, marks=pytest.mark.slow) for fault in FAULTS if fault.spec == "cache"]
-
-
-@pytest.mark.parametrize("fault", [*QUICK, *LONGER], ids=lambda fault: fault.identifier)
-def test_search_kills_every_fault_by_a_property_that_was_expected_to(fault: Fault) -> None:
-    [attempt] = attempts([fault], ["explore"])
-    assert attempt.outcome is Outcome.VIOLATED
-    assert attempt.killer is not None
-    assert attempt.killer.property in fault.expected
-
-
-@pytest.mark.parametrize("spec", ["sizes", "cache"])
-def test_every_property_of_caches_has_a_fault_that_is_expected_to_break_it(spec: str) -> None:
-    own = [item for item in load(spec).spec.properties if item.function.__module__.endswith(f".{spec}")]
-    expected = {identifier for fault in FAULTS if fault.spec == spec for identifier in fault.expected}
-    assert len(own) >= 5
-    assert {item.identifier for item in own} <= expected
 
 
 def test_a_cache_that_was_not_destroyed_for_its_objects_is_merged_with_again() -> None:

@@ -102,7 +102,7 @@ def stack(tmp_path: Path) -> Loaded:
 
 def drawn(loaded: Loaded, **settings: object) -> dict[str, flow.Box]:
     options = flow.Options(**settings)  # type: ignore[arg-type]
-    actions = flow.actions_of(loaded.spec, loaded.program, "alloc")
+    actions, _ = flow.actions_of(loaded.spec, loaded.program, "alloc")
     return {box.name: box for box in flow.chart(loaded.program, actions, "stack", options).boxes}
 
 
@@ -153,7 +153,7 @@ def test_depth_detail_and_scope(stack: Loaded) -> None:
 
 
 def test_texts_are_escaped(stack: Loaded) -> None:
-    actions = flow.actions_of(stack.spec, stack.program, "take")
+    actions, _ = flow.actions_of(stack.spec, stack.program, "take")
     title = '<b>"\\N\x1b[31m'
     source = flow_dot.dot(flow.chart(stack.program, actions, title, flow.Options(detail=True)))
     assert "&lt;b&gt;&quot;&#92;N&#92;x1b[31m" in source
@@ -189,9 +189,9 @@ def test_the_picture_can_be_taken_in(target: str) -> None:
     """Not more boxes than can be read at once, and no wider than twice its height."""
     loaded = load(target)
     for name in loaded.spec.flows:
-        actions = flow.actions_of(loaded.spec, loaded.program, name)
-        found = flow.chart(loaded.program, actions, name, flow.Options())
-        assert len(found.boxes) <= max(flow.BOXES, len(actions) + 5)
+        actions, named = flow.actions_of(loaded.spec, loaded.program, name)
+        found = flow.chart(loaded.program, actions, name, flow.Options(named=named))
+        assert len(found.boxes) <= max(flow.BOXES, len(actions) + 5, len(actions) + len(named))
         if shutil.which("dot"):
             plain = render.run_dot(flow_dot.dot(found), "plain").decode().split("\n", 1)[0].split()
             assert float(plain[2]) <= 2.0 * float(plain[3])
@@ -205,7 +205,7 @@ def test_names_of_flows(stack: Loaded) -> None:
 @pytest.mark.parametrize("flows", ['{"x": ()}', '{"x": (pop,)}', '{"x": take}', '{1: (take,)}', "[take]"])
 def test_flows_name_actions(flows: str, tmp_path: Path) -> None:
     (tmp_path / "wrong.py").write_text(MACHINE.replace('{"alloc": (take,)}', flows))
-    with pytest.raises(InputError, match="the flows of the Spec is not a dict of tuples of its actions by name"):
+    with pytest.raises(InputError, match="the flows of the Spec is not a dict of tuples by name: actions, then functions below them"):
         load(str(tmp_path / "wrong.py"))
 
 

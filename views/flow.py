@@ -30,10 +30,11 @@ BOXES_MAX = 80
 
 @dataclass(frozen=True)
 class Options:
-    """How much is drawn: `depth` calls of calls, or as many as can be read at once. With `sizes`, a decision that this
-    scope has already taken is left out."""
+    """How much is drawn: `depth` calls of calls; or the functions that the flow names; or as many as can be read at
+    once. With `sizes`, a decision that this scope has already taken is left out."""
 
     depth: int | None = None
+    named: frozenset[str] = frozenset()
     detail: bool = False
     sizes: Sizes | None = None
 
@@ -80,13 +81,15 @@ class Chart:
     boxes: tuple[Box, ...]
 
 
-def actions_of(spec: Spec, program: Program, name: str) -> tuple[str, ...]:
-    """The actions that a flow name means; an action's own name means itself."""
-    if name in spec.flows:
-        return tuple(function.__name__ for function in spec.flows[name])
+def actions_of(spec: Spec, program: Program, name: str) -> tuple[tuple[str, ...], frozenset[str]]:
+    """The actions that a flow name means, and the functions below them that it names; an action's own name means
+    itself."""
     names = [action.name for action in program.actions]
+    if name in spec.flows:
+        flow = [function.__name__ for function in spec.flows[name]]
+        return tuple(item for item in flow if item in names), frozenset(flow) - frozenset(names)
     if name in names:
-        return (name,)
+        return (name,), frozenset()
     raise InputError(f"{spec.name} has no flow {name!r}", f"it has: {', '.join(dict.fromkeys([*spec.flows, *names]))}")
 
 
@@ -119,7 +122,7 @@ class _Drawing:
             name = self.program.functions[function].source
             if name in self.chosen or (given is not None and depth > given):
                 continue
-            if given is None and depth and len(self.chosen) >= BOXES:
+            if given is None and depth and not self.options.named and len(self.chosen) >= BOXES:
                 continue
             if len(self.chosen) >= BOXES_MAX:
                 raise InputError(f"the flow has more than {BOXES_MAX} functions", "choose a smaller --depth")
@@ -133,9 +136,16 @@ class _Drawing:
         function = self.program.functions[name]
         found = [item.function for number in sorted(self.folding.reachable(function))
                  for item in function.blocks[number].instructions if isinstance(item, Call)]
-        return [called for called in dict.fromkeys(found) if not self.is_line(called)]
+        return [called for called in dict.fromkeys(found) if not self.is_line(called) and self.is_wanted(called)]
+
+    def is_wanted(self, called: str) -> bool:
+        """Whether a function may have a box: where the flow names functions, only those do."""
+        named = self.options.named if self.options.depth is None else frozenset()
+        return not named or self.program.functions[called].source in named
 
     def is_line(self, called: str) -> bool:
+        if self.options.depth is None and self.program.functions[called].source in self.options.named:
+            return False
         return self.program.functions[called].pure or (self.is_helper(called) and not self.options.detail)
 
     def is_helper(self, name: str) -> bool:

@@ -139,25 +139,34 @@ def _answer(verdicts: Sequence[Verdict], engine: str, identifier: str) -> Cell:
 
 
 def _bounds(verdicts: Sequence[Verdict], engines: Sequence[str]) -> list[Cell]:
-    """For each engine its bounds, each said once, with its properties when there are several bounds."""
+    """For each engine its bounds, each said once, with its properties when it is not that of all; an engine's counts
+    stand with its first bound, or with each bound that is of all properties."""
     notes = []
     for engine in engines:
         mine = [verdict for verdict in verdicts if verdict.engine == engine]
         whole = {verdict.property for verdict in mine}
         bounds = list(dict.fromkeys(verdict.bound for verdict in mine if verdict.outcome is not Outcome.VIOLATED))
-        said = " ".join(bounds)
-        size = [_count(max(values), what) for values, what in (
-            ([verdict.states for verdict in mine if verdict.states is not None], "state"),
-            ([verdict.transitions for verdict in mine if verdict.transitions is not None], "transition"),
-        ) if values and not re.search(rf"\b{max(values):,} (\w+ )?({what}|step)", said)]
+        counted = mine
         for bound in bounds:
-            about = [verdict.property for verdict in mine if verdict.bound == bound]
-            which = "" if len(bounds) == 1 or set(about) == whole else f" ({_some(about)})"
+            these = [verdict for verdict in mine if verdict.bound == bound]
+            of_all = {verdict.property for verdict in these} == whole
+            size = _sizes_of(these if of_all else counted, bound)
+            which = "" if len(bounds) == 1 or of_all else f" ({_some([verdict.property for verdict in these])})"
             notes.append(Cell(f"{printable(engine, 30)}{which}: {', '.join([printable(bound), *size])}", "dim"))
-            size = []
-        if not bounds and size:
-            notes.append(Cell(f"{printable(engine, 30)}: {', '.join(size)}", "dim"))
+            counted = []
+        if not bounds and _sizes_of(mine, ""):
+            notes.append(Cell(f"{printable(engine, 30)}: {', '.join(_sizes_of(mine, ''))}", "dim"))
     return notes
+
+
+def _sizes_of(verdicts: Sequence[Verdict], said: str) -> list[str]:
+    """The most states and transitions of these verdicts, unless it was said."""
+    return [_count(max(values), what) for values, what in (
+        ([verdict.states for verdict in verdicts if verdict.states is not None], "state"),
+        ([verdict.transitions for verdict in verdicts if verdict.transitions is not None], "transition"),
+    ) if values and not re.search(rf"\b{max(values):,} (\w+ )?({what}|step)", said) and not (
+        what == "state" and f"({max(values):,} up to symmetry)" in said
+    )]
 
 
 def _some(names: Sequence[str]) -> str:

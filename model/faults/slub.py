@@ -167,7 +167,7 @@ FAULTS = (
         "load_freelist",
         "c.freelist = get_freepointer(m, freelist)",
         "c.freelist = freelist",
-        ("S3", "S2"),
+        ("S3", "S2", "R-objects"),
     ),
     _fault(
         "fast-path-keeps-first",
@@ -175,7 +175,7 @@ FAULTS = (
         "slab_alloc_node",
         "c.freelist = next_object",
         "c.freelist = object",
-        ("S3", "S2"),
+        ("S3", "S2", "R-objects"),
     ),
     _fault(
         "fast-path-frees-any-slab",

@@ -59,7 +59,7 @@ class Spec:
     `derived` computes further sizes from the parameters, in order. `scopes` are named settings of parameters; the
     parameters' defaults are the scope called "default". `explored` names the scopes that `check` searches besides
     the one it is asked for, where that one switches a part of the machine off. `flows` names the actions that a
-    flow chart is drawn of.
+    flow chart is drawn of, and after them, if not all functions below them are to be drawn, those that are.
     `symmetric` names the sorts whose elements are interchangeable (see `symmetry`): a search visits one of the states
     that differ in the numbers of those elements alone."""
 
@@ -94,7 +94,7 @@ class Spec:
             ("scopes", isinstance(self.scopes, Mapping), "a dict of settings by name"),
             ("refinement", isinstance(self.refinement, (Refinement, type(None))), "a Refinement(…)"),
             ("symmetric", _all_are(self.symmetric, str), "a tuple of names of sorts"),
-            ("flows", _are_flows(self.flows, self.actions), "a dict of tuples of its actions by name"),
+            ("flows", _are_flows(self.flows, self.actions), "a dict of tuples by name: actions, then functions below them"),
         ]
         for name, right, shape in shapes:
             if not right:
@@ -167,7 +167,7 @@ def _all_are(things: object, kind: type[Any]) -> bool:
 
 def _are_flows(flows: object, actions: object) -> bool:
     return isinstance(flows, Mapping) and isinstance(actions, tuple) and all(
-        isinstance(name, str) and _all_are(flow, FunctionType) and flow and all(one in actions for one in flow)
+        isinstance(name, str) and _all_are(flow, FunctionType) and flow and flow[0] in actions
         for name, flow in flows.items()
     )
 
