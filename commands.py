@@ -102,7 +102,9 @@ def check(options: argparse.Namespace, session: Session) -> Outcome:
     for loaded, sizes in targets:
         with _progress(loaded.target) as update:
             done = run_check(loaded, sizes, engines, effort, update)
-        remember(loaded, sizes, done.verdicts)
+        remember(loaded, sizes, [verdict for verdict in done.verdicts if not verdict.bound.startswith("scope ")])
+        for name, search in done.others:
+            remember(loaded, loaded.spec.scope(name), search.verdicts)
         reports.append(Report(loaded, sizes, done.verdicts))
         name = options.output
         if name and len(targets) > 1:
@@ -146,18 +148,20 @@ def explore(options: argparse.Namespace, session: Session) -> Outcome:
     def engine(loaded: Loaded, sizes: Sizes, progress: Callable[[Any], None]) -> Answer:
         found = search(
             loaded.program, sizes, spec=options.spec, limits=limits, progress=progress, stop_at_first=not options.all,
-            symmetry=_symmetry(options, loaded),
+            symmetry=_symmetry(options, loaded, sizes),
         )
         return Answer(found.verdicts, lambda: _show_search(loaded, found))
 
     return _with_engine(options, session, engine)
 
 
-def _symmetry(options: argparse.Namespace, loaded: Loaded) -> bool | Sequence[str] | None:
+def _symmetry(options: argparse.Namespace, loaded: Loaded, sizes: Sizes) -> bool | Sequence[str] | None:
     """Which sorts a search reduces by, as `explore` takes it; a fault may break what the specification declares."""
     if options.symmetry is not None:
         return _words(options.symmetry, "--symmetry", "cpu,slot")
-    return None if loaded.fault and not options.no_symmetry else not options.no_symmetry
+    # A fault, or a scope of the user's, may break what the specification declares: the search is then not reduced.
+    unusual = loaded.fault is not None or sizes != loaded.spec.resolve()
+    return None if unusual and not options.no_symmetry else not options.no_symmetry
 
 
 def _words(text: str, option: str, example: str) -> tuple[str, ...]:
@@ -481,12 +485,14 @@ def explain(options: argparse.Namespace, session: Session) -> Outcome:
     known: dict[str, str] = {}
     texts: list[str] = []
     answers = {loaded.target: _answers(loaded) for loaded in specs}
+    told: set[Any] = set()
     for loaded in specs:
         others = {identifier: [home for home in given if home != loaded.target] for identifier, given in homes.items()}
-        for found in words.explanations(loaded, ALL, answers[loaded.target], others):
+        for found in words.explanations(loaded, ALL, answers[loaded.target], others, told):
             known[found.identifier] = found.name
             if wanted in (found.identifier.lower(), found.name.lower()):
                 texts.append(found.text)
+        told |= {item.function for item in loaded.spec.properties}
     if wanted in words.WORDS:
         texts.append(words.of_word(wanted, ALL, list(answers.items())))
     if texts:

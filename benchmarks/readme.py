@@ -1,28 +1,34 @@
-"""Writes the generated parts of the README: the table of what is checked, the kill matrix and the picture.
+"""Writes the generated parts of the README and the tables and pictures in docs/.
 
     python benchmarks/readme.py            # run the checks and rewrite README.md and docs/
-    python benchmarks/readme.py --check    # exit 1 if the README is not what would be written
+    python benchmarks/readme.py --check    # exit 1 if they are not what would be written
 
-Nothing in those parts is typed by hand; a test runs `--check`.
+Nothing in those parts is typed by hand; a test runs `--check`. The flow charts are laid out by the system's dot, whose
+version decides where things stand, so that they are written and not compared.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from kmemspec.model.faults.catalogue import ALL, find
+from kmemspec.model.faults.unmodelled import UNMODELLED
 from kmemspec.model.lang.verdict import Outcome, Verdict, combine
-from kmemspec.proofs.checking import ENGINES, Effort, check, marked
+from kmemspec.proofs.checking import ENGINES, Check, Effort, check, marked
+from kmemspec.proofs.coverage import model_coverage
 from kmemspec.proofs.explore import explore
 from kmemspec.proofs.mutation import attempts
 from kmemspec.specs.loading import BUILT_IN, load
+from kmemspec.views import flow, flow_dot, render
 from kmemspec.views.svg import Options, svg
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURED = "merge-ignores-order"
 SYMBOL = {Outcome.HOLDS: "holds", Outcome.VIOLATED: "**violated**", Outcome.UNKNOWN: "unknown"}
+GENERATED = "<!-- written by benchmarks/readme.py -->\n\n"
+FLOWS = (("slub", "alloc"), ("slub", "free"))
 
 
 def cell(verdicts: list[Verdict], engine: str, identifier: str) -> str:
@@ -35,15 +41,48 @@ def row(identifier: str, words: str, verdicts: list[Verdict]) -> str:
     return f"| {identifier} | {words} | {cells} |"
 
 
-def checked() -> Iterator[str]:
+def bounds(done: Check, engine: str) -> list[str]:
+    """What an engine's answers hold for."""
+    mine = [verdict for verdict in done.verdicts if verdict.engine == engine]
+    first = mine[0].property
+    return list(dict.fromkeys(verdict.bound for verdict in mine if verdict.property == first))
+
+
+def summary(checks: Mapping[str, Check]) -> Iterator[str]:
+    """A line for each specification: what it is, and how far each engine got."""
+    yield "| spec | what | properties | all reachable states, at so many scopes | proof | verdict |"
+    yield "|---|---|---:|---|---|---|"
+    for name, done in checks.items():
+        title = done.loaded.spec.doc.splitlines()[0].rstrip(".")
+        searched = done.explorations
+        states = sum(found.symmetry.states if found.symmetry else found.states for found in searched)
+        count = len({verdict.property for verdict in done.verdicts})
+        scopes = f"{states:,} ({len(searched)} scope{'s' if len(searched) > 1 else ''})"
+        proof = "; ".join(bounds(done, "prove"))
+        yield f"| `{name}` | {title} | {count} | {scopes} | {proof} | {SYMBOL[done.outcome]} |"
+    yield ""
+    coverage = model_coverage(
+        (done.loaded.program, found.branches) for done in checks.values() for found in done.explorations
+    )
+    total = len(coverage.reached) + len(coverage.explained) + len(coverage.open)
+    yield (
+        f"Of the {total} sides of branches in the model's functions, these searches take {len(coverage.reached)}; "
+        f"{len(coverage.explained)} cannot be taken, for the reasons beside them; {len(coverage.open)} are open."
+    )
+    yield ""
+
+
+def properties(checks: Mapping[str, Check]) -> Iterator[str]:
     """Every property with each engine's answer, and what the answers are worth."""
-    for name in BUILT_IN:
-        loaded = load(name)
-        sizes = loaded.spec.scope(None)
-        verdicts = list(check(loaded, sizes, effort=Effort(examples=20, hypothesis_seconds=60)).verdicts)
-        first = loaded.program.properties[0].identifier
-        bounds = {verdict.engine: verdict.bound for verdict in verdicts if verdict.property == first}
-        yield f"**{name}** — search: {bounds['explore']}; prove: {bounds['prove']}; testing: random runs."
+    yield "# What is checked"
+    yield ""
+    for name, done in checks.items():
+        loaded, verdicts = done.loaded, list(done.verdicts)
+        yield f"## {name}"
+        yield ""
+        for engine in ("explore", "prove"):
+            yield from (f"* {engine}: {bound}" for bound in bounds(done, engine))
+        yield "* hypothesis: random runs"
         yield ""
         yield "| property | what it says | search | testing | proof |"
         yield "|---|---|---|---|---|"
@@ -51,8 +90,10 @@ def checked() -> Iterator[str]:
         for item in loaded.program.properties:
             if item.identifier not in said:
                 said.add(item.identifier)
-                refined = item.kind in ("refinement", "initial")
-                words = "It refines a set of disjoint blocks." if refined else item.doc.splitlines()[0]
+                refinement = loaded.spec.refinement
+                words = item.doc.splitlines()[0]
+                if item.kind in ("refinement", "initial") and refinement is not None:
+                    words = f"It refines `{refinement.abstract.name}`."
                 yield row(item.identifier, words, verdicts)
         for identifier, words in (
             ("checks", "No assert fails, no index, range or loop bound is exceeded."),
@@ -65,17 +106,35 @@ def checked() -> Iterator[str]:
 
 
 def kills() -> Iterator[str]:
-    """What search finds for each fault of the catalogue."""
-    yield "| fault | what is wrong | killed by | steps |"
-    yield "|---|---|---|---:|"
+    """What search finds for each fault of the catalogue, and what the model cannot have."""
+    yield "# Faults"
+    yield ""
+    yield "Each is a small change to the text of the model: `kmemspec faults show ID` prints it."
+    yield ""
+    yield "| fault | spec | what is wrong | from | killed by | steps |"
+    yield "|---|---|---|---|---|---:|"
     for attempt in attempts(ALL, ["explore"]):
+        fault = attempt.fault
         trace = attempt.killer.trace if attempt.killer else None
+        about = f"| {fault.identifier} | {fault.spec} | {cell_text(fault.title)} | {cell_text(fault.source)} |"
         if trace is None or trace.violation is None:
-            yield f"| {attempt.fault.identifier} | {attempt.fault.title} | equivalent at this bound | |"
+            yield f"{about} equivalent at this bound | |"
         else:
             clause = f"{trace.violation.property}: {trace.violation.clause}"
-            yield f"| {attempt.fault.identifier} | {attempt.fault.title} | {clause} | {len(trace.steps) - 1} |"
+            yield f"{about} {cell_text(clause)} | {len(trace.steps) - 1} |"
     yield ""
+    yield "## Bugs of the catalogue that the model cannot have"
+    yield ""
+    yield "| row | what went wrong | what it lacks |"
+    yield "|---|---|---|"
+    for item in UNMODELLED:
+        yield f"| {item.catalogue} | {cell_text(item.title)} | {cell_text(item.lacks)} |"
+    yield ""
+
+
+def cell_text(text: str) -> str:
+    """A text inside a table."""
+    return text.replace("|", "\\|")
 
 
 def picture() -> str:
@@ -86,26 +145,53 @@ def picture() -> str:
     return svg(trace, Options())
 
 
-def rewritten(text: str) -> str:
-    """The README with its generated parts made anew."""
-    for name, lines in (("checked", checked), ("kills", kills)):
-        begin, end = f"<!-- generated: {name} -->", "<!-- end -->"
-        part = f"{begin}\n" + "\n".join(lines()).rstrip() + f"\n{end}"
-        before, _, rest = text.partition(begin)
-        _, found, after = rest.partition(end)
-        assert found, name
-        text = before + part + after
-    return text
+def rewritten(text: str, name: str, lines: Iterator[str]) -> str:
+    """A document with one generated part made anew."""
+    begin, end = f"<!-- generated: {name} -->", "<!-- end -->"
+    part = f"{begin}\n" + "\n".join(lines).rstrip() + f"\n{end}"
+    before, _, rest = text.partition(begin)
+    _, found, after = rest.partition(end)
+    assert found, name
+    return before + part + after
+
+
+def documents() -> dict[Path, str]:
+    """Everything that is written and compared, by file."""
+    effort = Effort(examples=20, hypothesis_seconds=60)
+    checks = {}
+    for name in BUILT_IN:
+        loaded = load(name)
+        checks[name] = check(loaded, loaded.spec.scope(None), effort=effort)
+    readme = ROOT / "README.md"
+    docs = ROOT / "docs"
+    return {
+        readme: rewritten(readme.read_text(encoding="utf-8"), "checked", summary(checks)),
+        docs / "checked.md": GENERATED + "\n".join(properties(checks)).rstrip() + "\n",
+        docs / "faults.md": GENERATED + "\n".join(kills()).rstrip() + "\n",
+        docs / f"{PICTURED}.svg": picture(),
+    }
+
+
+def write_flows() -> None:
+    """The flow charts of the allocator's paths, at the default scope."""
+    for target, name in FLOWS:
+        loaded = load(target)
+        actions, named = flow.actions_of(loaded.spec, loaded.program, name)
+        settings = flow.Options(named=named, sizes=loaded.spec.scope(None))
+        chart = flow.chart(loaded.program, actions, f"{target}: flow {name} at the default scope", settings)
+        (ROOT / "docs" / f"{target}-{name}.svg").write_bytes(render.run_dot(flow_dot.dot(chart), "svg"))
 
 
 def main() -> int:
-    readme, drawing = ROOT / "README.md", ROOT / "docs" / f"{PICTURED}.svg"
-    old = readme.read_text(encoding="utf-8")
-    new, image = rewritten(old), picture()
+    made = documents()
     if "--check" in sys.argv:
-        return 0 if (new, image) == (old, drawing.read_text(encoding="utf-8")) else 1
-    readme.write_text(new, encoding="utf-8")
-    drawing.write_text(image, encoding="utf-8")
+        stale = [path for path, text in made.items() if path.read_text(encoding="utf-8") != text]
+        for path in stale:
+            print(f"{path.relative_to(ROOT)} is not what would be written")
+        return 1 if stale else 0
+    for path, text in made.items():
+        path.write_text(text, encoding="utf-8")
+    write_flows()
     return 0
 
 

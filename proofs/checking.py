@@ -126,7 +126,9 @@ def _explore(done: Check, effort: Effort, progress: Callable[[Any], None] | None
     loaded = done.loaded
 
     def search(sizes: Sizes) -> Exploration:
-        reduced = None if loaded.fault and effort.symmetry else effort.symmetry  # a fault may break the symmetry
+        # A fault, or another scope, may break what the specification declares: the search is then not reduced.
+        unusual = loaded.fault is not None or sizes != loaded.spec.resolve()
+        reduced = None if unusual and effort.symmetry else effort.symmetry
         limits = Limits(seconds=effort.seconds)
         return explore(
             loaded.program, sizes, spec=loaded.target, limits=limits, progress=progress, symmetry=reduced

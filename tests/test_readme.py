@@ -47,8 +47,9 @@ def test_its_commands_run(tmp_path: Path) -> None:
     for command in commands():
         if command.endswith("/pytest"):
             command += " --collect-only -q"
+        shell = ["bash", "-c", command]
         done = subprocess.run(
-            ["bash", "-c", command], cwd=tree, env=environment, capture_output=True, text=True, timeout=900, check=False
+            shell, cwd=tree, env=environment, capture_output=True, text=True, timeout=1800, check=False
         )
         expected = 1 if "--fault" in command else 0
         assert done.returncode == expected, (command, done.stdout[-2000:], done.stderr[-2000:])
@@ -59,5 +60,5 @@ def test_its_commands_run(tmp_path: Path) -> None:
 def test_its_generated_parts_are_current() -> None:
     script = ROOT / "benchmarks" / "readme.py"
     command = [sys.executable, str(script), "--check"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

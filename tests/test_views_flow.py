@@ -205,7 +205,7 @@ def test_names_of_flows(stack: Loaded) -> None:
 @pytest.mark.parametrize("flows", ['{"x": ()}', '{"x": (pop,)}', '{"x": take}', '{1: (take,)}', "[take]"])
 def test_flows_name_actions(flows: str, tmp_path: Path) -> None:
     (tmp_path / "wrong.py").write_text(MACHINE.replace('{"alloc": (take,)}', flows))
-    with pytest.raises(InputError, match="the flows of the Spec is not a dict of tuples by name: actions, then functions below them"):
+    with pytest.raises(InputError, match="the flows of the Spec is not a dict of tuples of actions, then functions"):
         load(str(tmp_path / "wrong.py"))
 
 

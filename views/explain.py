@@ -10,7 +10,7 @@ import ast
 import inspect
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,13 +61,21 @@ class Explanation:
 
 
 def explanations(
-    loaded: Loaded, faults: Sequence[Fault], answers: Sequence[Answer], elsewhere: Mapping[str, Sequence[str]]
+    loaded: Loaded,
+    faults: Sequence[Fault],
+    answers: Sequence[Answer],
+    elsewhere: Mapping[str, Sequence[str]],
+    told: Set[Any] = frozenset(),
 ) -> Iterator[Explanation]:
-    """Each property of a specification. `elsewhere` gives the other specifications that an identifier stands in."""
+    """Each property of a specification. `elsewhere` gives the other specifications that an identifier stands in; of a
+    function that is `told` already, only what differs is said."""
     kinds = {"invariant": "in every reachable state", "step": "for every step from a reachable state"}
     for item in loaded.spec.properties:
         ir = next(ir for ir in loaded.program.properties if ir.name == item.name)
         others = elsewhere.get(item.identifier, ())
+        if item.function in told:
+            yield Explanation(item.identifier, item.name, _again(loaded.target, item.identifier, faults, answers))
+            continue
         lines = [
             f"{item.identifier} {item.name} ({item.kind} of {loaded.target})",
             textwrap.indent(inspect.getdoc(item.function) or "", "  "),
@@ -84,6 +92,14 @@ def explanations(
         yield Explanation(item.identifier, item.name, "\n".join(lines))
     if loaded.spec.refinement is not None:
         yield _of_refinement(loaded, loaded.spec.refinement, faults, answers)
+
+
+def _again(target: str, identifier: str, faults: Sequence[Fault], answers: Sequence[Answer]) -> str:
+    """The same property in another specification."""
+    lines = [f"{identifier} in {target}: the same text"]
+    if any(fault.spec == target and identifier in fault.expected for fault in faults):
+        lines.append(wrapped("  faults     ", catching(faults, target, identifier)))
+    return "\n".join([*lines, *established(target, answers, identifier)])
 
 
 def _of_refinement(loaded: Loaded, refinement: Any, faults: Sequence[Fault], answers: Sequence[Answer]) -> Explanation:

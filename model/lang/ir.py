@@ -528,8 +528,9 @@ class Program:
     defaults: tuple[tuple[str, int], ...] = ()
 
     def scope_text(self, sizes: Sizes) -> str:
-        """`pages=8, orders=3`: the parameters from which all sizes follow; of many, those that are not the defaults."""
-        chosen = [name for name in self.parameters if name not in self.derived]
+        """`pages=8, orders=3`: the parameters from which all sizes follow; of many, those that are not the defaults.
+        A scope of an older text of the specification may lack some."""
+        chosen = [name for name in self.parameters if name not in self.derived and name in sizes]
         defaults = dict(self.defaults)
         if len(chosen) > SCOPE_WORDS and all(name in defaults for name in chosen):
             chosen = [name for name in chosen if sizes[name] != defaults[name]]

@@ -94,7 +94,7 @@ class Spec:
             ("scopes", isinstance(self.scopes, Mapping), "a dict of settings by name"),
             ("refinement", isinstance(self.refinement, (Refinement, type(None))), "a Refinement(…)"),
             ("symmetric", _all_are(self.symmetric, str), "a tuple of names of sorts"),
-            ("flows", _are_flows(self.flows, self.actions), "a dict of tuples by name: actions, then functions below them"),
+            ("flows", _are_flows(self.flows, self.actions), "a dict of tuples of actions, then functions, by name"),
         ]
         for name, right, shape in shapes:
             if not right:
