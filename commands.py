@@ -128,7 +128,7 @@ def check(options: argparse.Namespace, session: Session) -> Outcome:
     session.attempt(lambda: _write_reports(session, options.json, reports, whole, not options.spec or len(targets) > 1))
     if len(targets) > 1:
         missing = [loaded.target for loaded, _ in targets[len(reports) :]]
-        if len(searches) >= len(targets) and not options.fault:
+        if not options.spec and not options.scope and len(searches) >= len(targets):
             from .proofs.coverage import model_coverage
 
             found = model_coverage(searches)

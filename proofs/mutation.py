@@ -72,9 +72,9 @@ def _explore(loaded: Loaded, fault: Fault, sizes: Sizes, timeout_seconds: float)
 
     target = loaded.target
     short = Limits(seconds=timeout_seconds, states=QUICK_STATES)
-    found = explore(loaded.program, sizes, spec=target, limits=short, symmetry=None, quick=True).verdicts
-    if combine(verdict.outcome for verdict in found) is not Outcome.UNKNOWN:
-        return found
+    found = explore(loaded.program, sizes, spec=target, limits=short, symmetry=None, quick=True)
+    if found.states < QUICK_STATES or combine(verdict.outcome for verdict in found.verdicts) is not Outcome.UNKNOWN:
+        return found.verdicts
     limits = Limits(seconds=timeout_seconds)
     return explore(loaded.program, sizes, spec=target, limits=limits, symmetry=None).verdicts
 

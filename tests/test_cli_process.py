@@ -78,7 +78,7 @@ def test_the_report_alone_on_standard_output(kmemspec: Kmemspec) -> None:
     keys = {"engine", "property", "verdict", "bound", "states", "transitions", "seconds", "trace"}
     assert all(keys <= set(result) for result in report["results"])
     assert "B9 violated" in one.err
-    several = kmemspec("check", "--engine", "explore", "--scope", SMALL, "--json", "-")
+    several = kmemspec("check", "buddy", "blocks", "--engine", "explore", "--scope", SMALL, "--json", "-")
     reports = json.loads(several.out)
     assert (several.status, reports["schema"], reports["verdict"]) == (0, "kmemspec-reports/1", "holds")
     assert [report["spec"] for report in reports["reports"]] == ["buddy", "blocks"]

@@ -25,7 +25,7 @@ HELPER_BRANCHES = 2
 """A function with no loop and at most so many decisions, which calls nothing larger, is a helper: one line, no box."""
 BOXES = 12
 """Without a depth given, no more functions than these get a box."""
-BOXES_MAX = 80
+BOXES_MAX = 200
 
 
 @dataclass(frozen=True)
