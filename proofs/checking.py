@@ -35,7 +35,7 @@ class Effort:
     examples: int = 60
     steps: int = 30
     seconds: float = 600.0
-    hypothesis_seconds: float = 8.0
+    hypothesis_seconds: float = 4.0
     jobs: int | None = None
     symmetry: bool = True
 

@@ -179,9 +179,9 @@ def test_what_is_said_of_sizes_holds_for_all_sizes(engine: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scope", ["x86-64", "x86-64-large"])
-def test_what_is_said_of_sizes_is_proved_for_a_real_machine(scope: str) -> None:
-    assert doubts("sizes", scope, "prove") == {}
+def test_what_is_said_of_sizes_is_proved_for_a_real_machine() -> None:
+    """Every size up to 9,000 bytes; the scope x86-64-large, of every size up to 8 MiB, takes minutes."""
+    assert doubts("sizes", "x86-64", "prove") == {}
 
 
 def test_caches_come_and_go_in_a_scope_that_is_searched_at_once() -> None:
@@ -189,10 +189,10 @@ def test_caches_come_and_go_in_a_scope_that_is_searched_at_once() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["explore", "prove"])
-@pytest.mark.parametrize("scope", ["default", "two-cpus", "alone", "no-checks", "no-merging"])
-def test_what_is_said_of_caches_holds(scope: str, engine: str) -> None:
-    assert doubts("cache", scope, engine) == {}
+@pytest.mark.parametrize("scope", ["two-cpus", "alone", "no-checks"])
+def test_what_is_said_of_caches_is_proved(scope: str) -> None:
+    """What `check` searches; the default scope it proves as well."""
+    assert doubts("cache", scope, "prove") == {}
 
 
 def test_a_cache_that_was_not_destroyed_for_its_objects_is_merged_with_again() -> None:

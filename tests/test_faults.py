@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from kmemspec.model.faults import Fault
 from kmemspec.model.faults.buddy import FAULTS as BUDDY
@@ -85,6 +87,14 @@ def test_every_property_has_a_fault_that_is_expected_to_break_it() -> None:
     expected = {identifier for fault in ALL for identifier in fault.expected}
     properties = {item.identifier for target in BUILT_IN for item in load(target).program.properties}
     assert properties - expected == set()
+
+
+def test_the_kill_matrix_in_the_documents_has_every_fault() -> None:
+    text = (Path(__file__).resolve().parent.parent / "docs" / "faults.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    listed = {(row[0].removeprefix("| "), row[1]) for row in rows if len(row) > 4}
+    assert {(fault.identifier, fault.spec) for fault in ALL} <= listed
+    assert "equivalent at this bound" not in text
 
 
 CATALOGUE = {*(f"A{n}" for n in range(1, 23)), *(f"B{n}x" for n in range(1, 21)), *(f"D{n}" for n in range(1, 28))}
