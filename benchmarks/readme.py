@@ -3,8 +3,8 @@
     python benchmarks/readme.py            # run the checks and rewrite README.md and docs/
     python benchmarks/readme.py --check    # exit 1 if they are not what would be written
 
-Nothing in those parts is typed by hand; a test runs `--check`. Two things are written and not compared: the kill matrix,
-as other tests kill every fault, and the flow charts, as the version of the system's dot decides where things stand.
+Nothing in those parts is typed by hand; a test runs `--check`. Two things are written and not compared: the kill
+matrix, as other tests kill every fault, and the flow charts, as the version of dot decides where things stand.
 """
 
 from __future__ import annotations
