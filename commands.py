@@ -282,6 +282,7 @@ def faults(options: argparse.Namespace, session: Session) -> Outcome:
         _show_fault(_fault(options.fault))
         return Outcome.HOLDS
     from .model.faults.catalogue import ALL
+    from .model.faults.unmodelled import UNMODELLED
 
     rows = tuple(
         tuple(map(report.Cell, (fault.identifier, fault.spec, fault.function, ", ".join(fault.expected), fault.title)))
@@ -289,7 +290,10 @@ def faults(options: argparse.Namespace, session: Session) -> Outcome:
     )
     columns = ("fault", "spec", "function", "should break", "what is wrong")
     report.show(report.Table("", columns, rows), report.console())
-    print(f"{len(ALL)} faults; as a diff: kmemspec faults show ID; in action: kmemspec check --fault ID")
+    rows = tuple(tuple(map(report.Cell, (item.catalogue, item.title, item.lacks))) for item in UNMODELLED)
+    columns = ("bug", "what went wrong", "why the model cannot have it")
+    report.show(report.Table("\nnot in the model:", columns, rows), report.console())
+    print(f"\n{len(ALL)} faults; as a diff: kmemspec faults show ID; in action: kmemspec check --fault ID")
     return Outcome.HOLDS
 
 

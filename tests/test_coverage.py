@@ -89,7 +89,7 @@ def test_sides_are_reached_explained_mistaken_or_open(tmp_path: Path, monkeypatc
 
 @pytest.mark.slow
 def test_every_branch_of_the_model_is_reached_or_cannot_be_and_every_action_fires() -> None:
-    """Issue 3: over the scopes that `check` searches nothing of the model is dead but what says why it is."""
+    """Over the scopes that `check` searches nothing of the model is dead but what says why it is."""
     searches = []
     for name in BUILT_IN:
         loaded = load(name)
