@@ -25,7 +25,8 @@ from kmemspec.views import flow, flow_dot, render
 from kmemspec.views.svg import Options, svg
 
 ROOT = Path(__file__).resolve().parent.parent
-PICTURED = "merge-ignores-order"
+PICTURED = ("merge-ignores-order", "fast-path-frees-any-slab")
+"""The faults whose counterexamples the README shows."""
 SYMBOL = {Outcome.HOLDS: "holds", Outcome.VIOLATED: "**violated**", Outcome.UNKNOWN: "unknown"}
 GENERATED = "<!-- written by benchmarks/readme.py -->\n\n"
 FLOWS = (("slub", "alloc"), ("slub", "free"))
@@ -137,10 +138,11 @@ def cell_text(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def picture() -> str:
-    """The counterexample of the fault that the README shows."""
-    loaded = load("buddy", find(PICTURED))
-    found = explore(loaded.program, loaded.spec.scope(None), spec="buddy")
+def picture(identifier: str) -> str:
+    """The counterexample of a fault."""
+    fault = find(identifier)
+    loaded = load(fault.spec, fault)
+    found = explore(loaded.program, loaded.spec.scope(fault.scope), spec=fault.spec, symmetry=None)
     trace = next(verdict.trace for verdict in marked(found.verdicts, loaded) if verdict.trace is not None)
     return svg(trace, Options())
 
@@ -167,7 +169,7 @@ def documents() -> dict[Path, str]:
     return {
         readme: rewritten(readme.read_text(encoding="utf-8"), "checked", summary(checks)),
         docs / "checked.md": GENERATED + "\n".join(properties(checks)).rstrip() + "\n",
-        docs / f"{PICTURED}.svg": picture(),
+        **{docs / f"{identifier}.svg": picture(identifier) for identifier in PICTURED},
     }
 
 

@@ -9,9 +9,11 @@ import pytest
 from kmemspec.model.lang import ir
 from kmemspec.model.lang.errors import Position
 from kmemspec.model.lang.ir import Size
+from kmemspec.model.lang.replay import replay
 from kmemspec.model.lang.verdict import Outcome
 from kmemspec.proofs.explore import Limits, NativeMachine, compiler, explore, search, simulate
 from kmemspec.proofs.explore.store import StateStore
+from kmemspec.specs import loading
 
 
 def load(name):
@@ -168,3 +170,54 @@ def test_walks_meet_every_state_of_a_small_scope():
     assert result.steps == 20 * 5000
     assert result.states == explore(bitmap(), {"n": 3, "w": 2}).states
     assert all(action.fired for action in result.actions)
+
+
+SILENT = '''
+from typing import Annotated
+
+from kmemspec.model.lang import Range, Record, Sort, Spec, action, invariant
+
+Place = Annotated[int, Sort("place", 3)]
+
+
+class M(Record):
+    count: Annotated[int, Range(0, 3)]
+    next: Place | None
+
+
+def begin(m: M) -> None:
+    m.next = 0
+
+
+@action
+def add(m: M) -> None:
+    assert m.count < LIMIT
+    m.count += 1
+    if m.count == 2:
+        m.next = None
+
+
+@invariant("N")
+def next_is_small(m: M) -> bool:
+    if m.count == 3:
+        return True
+    following = m.next
+    assert following is not None
+    return following < 3
+
+
+LIMIT = 1
+SPEC = Spec(name="silent", state=M, init=begin, actions=(add,), properties=(next_is_small,))
+'''
+
+
+@pytest.mark.parametrize(("limit", "broken"), [(1, "checks"), (3, "N")])
+def test_a_failure_without_words_replays(limit: int, broken: str, tmp_path: Path) -> None:
+    """An assert without a message in an action, and a failure inside a property."""
+    path = tmp_path / "silent.py"
+    path.write_text(SILENT.replace("LIMIT = 1", f"LIMIT = {limit}"))
+    loaded = loading.load(str(path))
+    found = explore(loaded.program, loaded.spec.scope(None))
+    [trace] = [verdict.trace for verdict in found.verdicts if verdict.property == broken]
+    assert trace is not None
+    assert replay(loaded.spec, loaded.program, loaded.spec.scope(None), trace).reproduced
