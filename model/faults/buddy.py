@@ -95,7 +95,7 @@ FAULTS = (
         "expand",
         "    while high > low:\n        high -= 1\n",
         "    while high >= low and high > 0:\n        high -= 1\n",
-        ("B4", "B20"),
+        ("checks", "B4", "B20"),
     ),
     _fault(
         "nr-free-pages-not-updated",
@@ -255,7 +255,7 @@ FAULTS = (
         "rmqueue_smallest",
         "    for current_order in range(order, len(zone.free_area)):\n",
         "    for current_order in range(len(zone.free_area)):\n",
-        ("B19", "B4"),
+        ("checks", "B19", "B4"),
         "own, for the step properties",
     ),
     _fault(
