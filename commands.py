@@ -290,9 +290,9 @@ def faults(options: argparse.Namespace, session: Session) -> Outcome:
     )
     columns = ("fault", "spec", "function", "should break", "what is wrong")
     report.show(report.Table("", columns, rows), report.console())
-    rows = tuple(tuple(map(report.Cell, (item.catalogue, item.title, item.lacks))) for item in UNMODELLED)
-    columns = ("bug", "what went wrong", "why the model cannot have it")
-    report.show(report.Table("\nnot in the model:", columns, rows), report.console())
+    missing = tuple(tuple(map(report.Cell, (item.catalogue, item.title, item.lacks))) for item in UNMODELLED)
+    headings = ("bug", "what went wrong", "why the model cannot have it")
+    report.show(report.Table("\nnot in the model:", headings, missing), report.console())
     print(f"\n{len(ALL)} faults; as a diff: kmemspec faults show ID; in action: kmemspec check --fault ID")
     return Outcome.HOLDS
 
