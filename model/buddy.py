@@ -395,15 +395,19 @@ def move_freepages_block(memory: MemoryMap, zone: Zone, page: int, migratetype: 
 # --- the machine
 
 
-@bounded("pages")
 def memblock_free_all(m: BuddyMachine) -> None:
-    """Boot: hand all memory to the buddy system in the largest aligned blocks (__free_memory_core(), 6.1)."""
-    zone = m.zone
+    """Boot: hand all memory to the buddy system (memblock_free_all())."""
+    free_core_memory(m.memory, m.zone)
+
+
+@bounded("zone_pages")
+def free_core_memory(memory: MemoryMap, zone: Zone) -> None:
+    """Hand a zone's memory to the buddy system in the largest aligned blocks (__free_memory_core(), 6.1)."""
     start = zone.zone_start_pfn
     end = zone_end_pfn(zone)
     while start < end:
         order = largest_aligned_order(zone, start, end)
-        free_one_page(m.memory, zone, start, order, get_pageblock_migratetype(m.memory, start), True)
+        free_one_page(memory, zone, start, order, get_pageblock_migratetype(memory, start), True)
         start += 1 << order
 
 

@@ -35,13 +35,13 @@ from .buddy import (
     check_new_pages,
     del_page_from_free_list,
     find_buddy_pfn,
+    free_core_memory,
     free_one_page,
     get_page_from_free_area,
     get_pageblock_migratetype,
     get_pcppage_migratetype,
     is_migrate_cma,
     is_migrate_isolate,
-    largest_aligned_order,
     list_add,
     list_add_tail,
     list_del,
@@ -1302,16 +1302,10 @@ def init_cma_reserved_pageblocks(pages: PageAllocator) -> None:
         set_pageblock_migratetype(pages.memory, page, MIGRATE_CMA)
 
 
-@bounded("frames")
 def free_zone_memory(pages: PageAllocator, z: int) -> None:
-    """Hand the memory of a zone to the buddy system in the largest aligned blocks (__free_memory_core(), 6.1)."""
+    """All memory of a zone is the allocator's, and free."""
     zone = pages.zone[z]
-    start = zone.zone_start_pfn
-    end = zone_end_pfn(zone)
-    while start < end:
-        order = largest_aligned_order(zone, start, end)
-        free_one_page(pages.memory, zone, start, order, get_pageblock_migratetype(pages.memory, start), True)
-        start += 1 << order
+    free_core_memory(pages.memory, zone)
     zone.managed_pages = zone.spanned_pages
 
 

@@ -8,15 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from .buddy import (
-    Page,
-    free_one_page,
-    get_pageblock_migratetype,
-    largest_aligned_order,
-    zone_end_pfn,
-)
-from .lang import GHOST, Array, FromScope, action, bounded, choose, indices, require
-from .page_alloc import PageAllocator
+from .buddy import Page
+from .lang import GHOST, Array, FromScope, action, choose, indices, require
+from .page_alloc import PageAllocator, free_zone_memory
 from .slab import Cache, Cpu, KmemCache, Node, Object, OrderObjects
 from .slub import (
     SlabAllocator,
@@ -111,21 +105,7 @@ def init_cache_random_seq(s: KmemCache) -> None:
 def mem_init(pages: PageAllocator) -> None:
     """Boot: hand the memory of every zone to the buddy system; no watermarks (mem_init())."""
     for z in indices(pages.zone):
-        zone = pages.zone[z]
-        zone.managed_pages = zone.spanned_pages
-        memblock_free_zone(pages, z)
-
-
-@bounded("pages")
-def memblock_free_zone(pages: PageAllocator, z: int) -> None:
-    """Free the largest aligned blocks of a zone one by one (__free_memory_core())."""
-    zone = pages.zone[z]
-    start = zone.zone_start_pfn
-    end = zone_end_pfn(zone)
-    while start < end:
-        order = largest_aligned_order(zone, start, end)
-        free_one_page(pages.memory, zone, start, order, get_pageblock_migratetype(pages.memory, start), True)
-        start += 1 << order
+        free_zone_memory(pages, z)
 
 
 # --- what the clients do

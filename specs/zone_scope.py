@@ -28,6 +28,7 @@ REQUIREMENTS = (
 )
 DERIVED = {
     "frames": frames,
+    "zone_pages": lambda sizes: sizes["pages"],
     "first_page": lambda sizes: sizes["start"],
     "all_pages": lambda sizes: sizes["pages"],
 }
@@ -189,6 +190,7 @@ PAGE_ALLOC_REQUIREMENTS = (
 
 PAGE_ALLOC_DERIVED = {
     "frames": _all_frames,
+    "zone_pages": lambda sizes: max(end - start for start, end, _, _ in _zones(sizes)),
     "first_page": lambda sizes: min(start for start, _, _, _ in _zones(sizes)),
     "all_pages": lambda sizes: max(end for _, end, _, _ in _zones(sizes)) - sizes["first_page"],
     "pageblocks": lambda sizes: -(-sizes["frames"] >> sizes["pageblock_order"]),

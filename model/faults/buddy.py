@@ -216,10 +216,10 @@ FAULTS = (
     _fault(
         "D6",
         "initialisation adds an unpaired block from both sides",
-        "memblock_free_all",
+        "free_core_memory",
         "        start += 1 << order\n",
-        "        if order == 0:\n            set_buddy_order(m.memory, start, 0)\n"
-        "            add_to_free_list(m.memory, zone, start, 0, MIGRATE_UNMOVABLE)\n        start += 1 << order\n",
+        "        if order == 0:\n            set_buddy_order(memory, start, 0)\n"
+        "            add_to_free_list(memory, zone, start, 0, MIGRATE_UNMOVABLE)\n        start += 1 << order\n",
         ("B6", "B7", "B12", "checks"),
         "mit-pdos/xv6-riscv-fall19 #13",
         "D6",
