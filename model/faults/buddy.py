@@ -5,27 +5,12 @@ The catalogue measured the generic ones on throw-away models: five of them never
 
 from __future__ import annotations
 
-from . import Fault
+from . import Faults
 
 GENERIC = "generic mutant of the bug catalogue, section B"
 RCORE = "rcore-os/buddy_system_allocator"
 
-
-def _fault(
-    identifier: str,
-    title: str,
-    function: str,
-    find: str,
-    replace: str,
-    expected: tuple[str, ...],
-    source: str = GENERIC,
-    catalogue: str = "",
-    scope: str = "default",
-) -> Fault:
-    return Fault(
-        identifier, title, source, "buddy", "model.buddy", function, find, replace, expected, catalogue, scope
-    )
-
+_fault = Faults("buddy", "model.buddy", GENERIC)
 
 FAULTS = (
     _fault(

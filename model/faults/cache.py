@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-from . import Fault
+from . import Faults
 
 OWN = "own mutant"
 
-
-def _size(
-    identifier: str,
-    title: str,
-    function: str,
-    find: str,
-    replace: str,
-    expected: tuple[str, ...],
-    source: str = OWN,
-    catalogue: str = "",
-    scope: str = "default",
-) -> Fault:
-    return Fault(
-        identifier, title, source, "sizes", "model.slab_size", function, find, replace, expected, catalogue, scope
-    )
-
+_size = Faults("sizes", "model.slab_size", OWN)
 
 SIZES = (
     _size(
@@ -173,21 +158,7 @@ SIZES = (
 )
 """Of the sizing functions; each shows in the spec `sizes`."""
 
-
-def _cache(
-    identifier: str,
-    title: str,
-    function: str,
-    find: str,
-    replace: str,
-    expected: tuple[str, ...],
-    source: str = OWN,
-    catalogue: str = "",
-    scope: str = "default",
-    module: str = "model.slab_common",
-) -> Fault:
-    return Fault(identifier, title, source, "cache", module, function, find, replace, expected, catalogue, scope)
-
+_cache = Faults("cache", "model.slab_common", OWN)
 
 CACHES = (
     _cache(

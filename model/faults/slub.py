@@ -5,44 +5,13 @@ A fault with a catalogue identifier is a bug of its section A, as far as one ato
 
 from __future__ import annotations
 
-from . import Fault
+from . import Faults
 
 GENERIC = "generic mutant of the slab allocator"
 TINY = "tiny"
 
-
-def _fault(
-    identifier: str,
-    title: str,
-    function: str,
-    find: str,
-    replace: str,
-    expected: tuple[str, ...],
-    source: str = GENERIC,
-    catalogue: str = "",
-    scope: str = TINY,
-    spec: str = "slub",
-    module: str = "model.slub",
-) -> Fault:
-    return Fault(identifier, title, source, spec, module, function, find, replace, expected, catalogue, scope)
-
-
-def _bulk(
-    identifier: str,
-    title: str,
-    function: str,
-    find: str,
-    replace: str,
-    expected: tuple[str, ...],
-    source: str = GENERIC,
-    catalogue: str = "",
-    scope: str = "default",
-    module: str = "model.slub",
-) -> Fault:
-    return Fault(
-        identifier, title, source, "slub_bulk", module, function, find, replace, expected, catalogue, scope
-    )
-
+_fault = Faults("slub", "model.slub", GENERIC, TINY)
+_bulk = Faults("slub_bulk", "model.slub", GENERIC)
 
 TID = "eeaa345e1285 (mm/slub: add missing TID updates on slab deactivation, 2022); in 4.4.155 and 4.19.0"
 OFF_BY_ONE = "8a5b20aebaa3 (slub: fix off by one in number of slab tests, 2014)"
@@ -362,8 +331,8 @@ FAULTS = (
     _fault(
         "new-slab-not-counted",
         "a new slab is not counted",
-        "___slab_alloc",
-        "        inc_slabs_node(s.node[slab_nid(m, page)], slab.objects)\n",
+        "use_new_slab",
+        "    inc_slabs_node(m.kmem_cache[cache].node[slab_nid(m, page)], slab.objects)\n",
         "",
         ("S8",),
     ),
@@ -420,7 +389,7 @@ FAULTS = (
     _bulk(
         "fallback-keeps-objects",
         "a slab of the smaller order counts the objects of the larger one",
-        "allocate_slab",
+        "make_slab",
         "        objects = s.min.objects\n",
         "",
         ("S1", "S16", "checks"),
@@ -428,9 +397,9 @@ FAULTS = (
     _bulk(
         "fallback-not-tried",
         "a request fails although a slab of the smaller order could be made",
-        "allocate_slab",
-        "        order = s.min.order\n",
-        "",
+        "allocate_smallest_slab",
+        "node, s.min.order)",
+        "node, s.oo.order)",
         ("S25",),
     ),
     _bulk(

@@ -1,8 +1,6 @@
 """Faults of the page allocator proper: historical bugs of the kernel, and mutants for what no bug of them reaches.
 
-Not among them, as the model has no step in which they could show: B4x (every frame has a struct page and a pageblock
-type here, so reading those of a buddy that is none is harmless), B11x, B13x, B14x, B16x, B17x (races on a lock, a
-trylock or a pointer), B19x (no __alloc_pages_bulk()), B20x (no deferred or unaccepted memory).
+Which rows of the catalogue's section B are not among them, and why, is in unmodelled.py.
 """
 
 from __future__ import annotations
@@ -23,11 +21,9 @@ def _fault(
     expected: tuple[str, ...],
     scope: str,
     catalogue: str = "",
-    interleaving: bool = False,
 ) -> Fault:
     return Fault(
-        identifier, title, source, "zone", f"model.{module}", function, find, replace, expected, catalogue, scope,
-        interleaving,
+        identifier, title, source, "zone", f"model.{module}", function, find, replace, expected, catalogue, scope
     )
 
 
