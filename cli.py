@@ -72,7 +72,8 @@ FIDELITY_EPILOG = f"""examples:
   kmemspec fidelity recordings/drv1 --fault merge-ignores-order
 
 From the first state on, each recorded operation is a call of the model's own function: which page or address each
-allocation gives, and every list of the last state, is compared. 1 means that something differs.
+allocation gives, and every list of the last state, is compared. The same for the LRU: who is on its lists, the relations
+between reclaim's events, the counters that they add up to. 1 means that something differs.
 
 {STATUS}"""
 
@@ -197,7 +198,8 @@ def _faults(parser: argparse.ArgumentParser) -> None:
 def _graph(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", metavar="TRACE|SPEC", help="a trace file (.json), or a specification")
     parser.add_argument("--scope", help=SCOPE_HELP + " (of a specification)")
-    parser.add_argument("--flow", metavar="NAME", help="a flow chart of a specification, e.g. alloc, or of one action")
+    parser.add_argument("--flow", metavar="NAME", nargs="?", const="",
+                        help="a flow chart of a specification, e.g. alloc, or of one action; its first without a name")
     parser.add_argument("--depth", type=_positive, metavar="N", help="calls of calls that a flow chart follows")
     parser.add_argument("--detail", action="store_true", help="the flow chart with its helpers, asserts and all lines")
     parser.add_argument(

@@ -102,10 +102,10 @@ def check(options: argparse.Namespace, session: Session) -> Outcome:
     for loaded, sizes in targets:
         with _progress(loaded.target) as update:
             done = run_check(loaded, sizes, engines, effort, update)
-        remember(loaded, sizes, [verdict for verdict in done.verdicts if not verdict.bound.startswith("scope ")])
-        for name, search in done.others:
-            remember(loaded, loaded.spec.scope(name), search.verdicts)
-        reports.append(Report(loaded, sizes, done.verdicts))
+        remember(loaded, sizes, done.verdicts)
+        for further in done.others:
+            remember(loaded, loaded.spec.scope(further.scope), further.exploration.verdicts)
+        reports.append(Report(loaded, sizes, done.every_verdict))
         name = options.output
         if name and len(targets) > 1:
             name = f"{name}-{Path(loaded.target).stem}"
@@ -115,6 +115,7 @@ def check(options: argparse.Namespace, session: Session) -> Outcome:
         _show_verdicts(reports[-1])
         if done.exploration is not None and done.exploration.complete and done.never_fired:
             print(f"! never fired: {', '.join(done.never_fired)}; nothing was checked about it")
+        _show_vacuous(done.never_due)
         for search in done.explorations:
             _show_symmetry(search)
         searches += [(loaded.program, found.branches) for found in done.explorations if found.complete]
@@ -156,12 +157,12 @@ def explore(options: argparse.Namespace, session: Session) -> Outcome:
 
 
 def _symmetry(options: argparse.Namespace, loaded: Loaded, sizes: Sizes) -> bool | Sequence[str] | None:
-    """Which sorts a search reduces by, as `explore` takes it; a fault may break what the specification declares."""
+    """Which sorts a search reduces by, as `explore` takes it."""
     if options.symmetry is not None:
         return _words(options.symmetry, "--symmetry", "cpu,slot")
-    # A fault, or a scope of the user's, may break what the specification declares: the search is then not reduced.
-    unusual = loaded.fault is not None or sizes != loaded.spec.resolve()
-    return None if unusual and not options.no_symmetry else not options.no_symmetry
+    from .proofs.checking import symmetry_of
+
+    return symmetry_of(loaded, sizes, not options.no_symmetry)
 
 
 def _words(text: str, option: str, example: str) -> tuple[str, ...]:
@@ -420,9 +421,10 @@ def _flow_chart(options: argparse.Namespace, loaded: Loaded, sizes: Sizes) -> tu
     """The DOT text of a flow chart, and what it shows."""
     from .views import flow, flow_dot
 
-    actions, named = flow.actions_of(loaded.spec, loaded.program, options.flow)
+    name = options.flow or flow.first_flow(loaded.spec)
+    actions, named = flow.actions_of(loaded.spec, loaded.program, name)
     scoped = options.scope is not None
-    title = f"{loaded.target}: flow {options.flow}" + (f" at {loaded.program.scope_text(sizes)}" if scoped else "")
+    title = f"{loaded.target}: flow {name}" + (f" at {loaded.program.scope_text(sizes)}" if scoped else "")
     settings = flow.Options(options.depth, named, options.detail, sizes if scoped else None)
     found = flow.chart(loaded.program, actions, title, settings)
     return flow_dot.dot(found, options.detail), f"{title}; {len(found.boxes)} functions"
@@ -571,21 +573,33 @@ def validate(options: argparse.Namespace, session: Session) -> Outcome:
 def fidelity(options: argparse.Namespace, session: Session) -> Outcome:
     """Recordings of a real kernel beside the model."""
     from .specs.recorded.comparison import compare_recording
-    from .views.fidelity import fidelity_json, fidelity_table
+    from .specs.recorded.lru_comparison import compare_lru, concerns_lru, only_lru
+    from .views.fidelity import fidelity_json, fidelity_table, lru_table
 
     fault = _fault(options.fault) if options.fault else None
     check_place(options.json)
+    directories = [Path(name) for name in dict.fromkeys(options.recording)]
     with report.Progress() as line:
-        found = [
+        pages = [
             compare_recording(
-                Path(directory), fault, lambda what, done, total: line.update(what, operations=done, of=total)
+                directory, fault, lambda what, done, total: line.update(what, operations=done, of=total)
             )
-            for directory in dict.fromkeys(options.recording)
+            for directory in directories
+            if not only_lru(directory, fault)
         ]
+        lists = []
+        for directory in directories if concerns_lru(fault) else ():
+            line.update(f"{directory.name} / LRU")
+            lists.append(compare_lru(directory, fault))
     if options.json:
-        session.attempt(lambda: session.write(options.json, fidelity_json(found, options.fault)))
-    report.show(fidelity_table(found, options.fault), report.console())
-    return Outcome.HOLDS if all(one.exact for one in found) else Outcome.VIOLATED
+        session.attempt(lambda: session.write(options.json, fidelity_json(pages, options.fault, lists)))
+    console = report.console()
+    if pages:
+        report.show(fidelity_table(pages, options.fault), console)
+    if lists:
+        report.show(lru_table(lists, options.fault), console)
+    right = [*(one.exact for one in pages), *(one.holds for one in lists)]
+    return Outcome.HOLDS if all(right) else Outcome.VIOLATED
 
 
 # --- what the commands share
@@ -684,6 +698,7 @@ def _show_search(loaded: Loaded, found: Exploration) -> None:
         f"{found.compile_seconds:.1f} s, searched in {found.cpu_seconds:.2f} s"
     )
     _show_symmetry(found)
+    _show_vacuous(found.vacuous)
     if found.complete:
         _show_counts(loaded, found.actions, found.branches)
     elif found.stopped == "stopped at the first violation":
@@ -696,6 +711,11 @@ def _show_symmetry(found: Exploration) -> None:
         print(report.symmetry_text(reduction.sorts, reduction.renamings, found.states, reduction.states), end="")
     if found.unreduced:
         print(f"! not reduced by symmetry: {found.unreduced}")
+
+
+def _show_vacuous(names: Sequence[str]) -> None:
+    if names:
+        print(f"! never due: {', '.join(names)}; nothing was checked about it")
 
 
 def _show_walks(loaded: Loaded, found: Simulation, seed: int) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from kmemspec.model.faults.catalogue import ALL, find
 from kmemspec.model.faults.unmodelled import UNMODELLED
+from kmemspec.model.lang.ir import LeadsToIR
 from kmemspec.model.lang.verdict import Outcome, Verdict, combine
 from kmemspec.proofs.checking import ENGINES, Check, Effort, check, marked
 from kmemspec.proofs.coverage import model_coverage
@@ -25,11 +26,11 @@ from kmemspec.views import flow, flow_dot, render
 from kmemspec.views.svg import Options, svg
 
 ROOT = Path(__file__).resolve().parent.parent
-PICTURED = ("merge-ignores-order", "fast-path-frees-any-slab")
+PICTURED = ("merge-ignores-order", "fast-path-frees-any-slab", "C1x")
 """The faults whose counterexamples the README shows."""
 SYMBOL = {Outcome.HOLDS: "holds", Outcome.VIOLATED: "**violated**", Outcome.UNKNOWN: "unknown"}
 GENERATED = "<!-- written by benchmarks/readme.py -->\n\n"
-FLOWS = (("slub", "alloc"), ("slub", "free"))
+FLOWS = (("slub", "alloc"), ("slub", "free"), ("reclaim", "reclaim"), ("system", "fork"))
 
 
 def cell(verdicts: list[Verdict], engine: str, identifier: str) -> str:
@@ -44,7 +45,7 @@ def row(identifier: str, words: str, verdicts: list[Verdict]) -> str:
 
 def bounds(done: Check, engine: str) -> list[str]:
     """What an engine's answers hold for."""
-    mine = [verdict for verdict in done.verdicts if verdict.engine == engine]
+    mine = [verdict for verdict in done.every_verdict if verdict.engine == engine]
     first = mine[0].property
     return list(dict.fromkeys(verdict.bound for verdict in mine if verdict.property == first))
 
@@ -57,7 +58,7 @@ def summary(checks: Mapping[str, Check]) -> Iterator[str]:
         title = done.loaded.spec.doc.splitlines()[0].rstrip(".")
         searched = done.explorations
         states = sum(found.symmetry.states if found.symmetry else found.states for found in searched)
-        count = len({verdict.property for verdict in done.verdicts})
+        count = len({verdict.property for verdict in done.every_verdict})
         scopes = f"{states:,} ({len(searched)} scope{'s' if len(searched) > 1 else ''})"
         proof = "; ".join(bounds(done, "prove"))
         yield f"| `{name}` | {title} | {count} | {scopes} | {proof} | {SYMBOL[done.outcome]} |"
@@ -78,7 +79,7 @@ def properties(checks: Mapping[str, Check]) -> Iterator[str]:
     yield "# What is checked"
     yield ""
     for name, done in checks.items():
-        loaded, verdicts = done.loaded, list(done.verdicts)
+        loaded, verdicts = done.loaded, list(done.every_verdict)
         yield f"## {name}"
         yield ""
         for engine in ("explore", "prove"):
@@ -88,12 +89,14 @@ def properties(checks: Mapping[str, Check]) -> Iterator[str]:
         yield "| property | what it says | search | testing | proof |"
         yield "|---|---|---|---|---|"
         said: set[str] = set()
-        for item in loaded.program.properties:
+        for item in (*loaded.program.properties, *loaded.program.liveness):
             if item.identifier not in said:
                 said.add(item.identifier)
                 refinement = loaded.spec.refinement
                 words = item.doc.splitlines()[0]
-                if item.kind in ("refinement", "initial") and refinement is not None:
+                if isinstance(item, LeadsToIR):
+                    words = f"{words.rstrip('.')}: {item.runs_text()}."
+                elif item.kind in ("refinement", "initial") and refinement is not None:
                     words = f"It refines `{refinement.abstract.name}`."
                 yield row(item.identifier, words, verdicts)
         for identifier, words in (

@@ -41,16 +41,30 @@ class Effort:
 
 
 @dataclass(frozen=True)
+class Further:
+    """The search at one of a specification's further scopes (Spec.explored)."""
+
+    scope: str
+    exploration: Exploration
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """The search's verdicts, which name the scope in their bounds."""
+        found = self.exploration.verdicts
+        return tuple(replace(verdict, bound=f"scope {self.scope}: {verdict.bound}") for verdict in found)
+
+
+@dataclass(frozen=True)
 class Check:
     """What the engines answered about one specification at one scope; `interrupted`: some were not asked.
 
-    `others` are the searches at the specification's further scopes (Spec.explored), by name."""
+    `verdicts` are those at the scope asked for, `others` the searches at the specification's further scopes."""
 
     loaded: Loaded
     sizes: Sizes
     verdicts: tuple[Verdict, ...]
     exploration: Exploration | None = None
-    others: tuple[tuple[str, Exploration], ...] = ()
+    others: tuple[Further, ...] = ()
     testing: StatefulRun | None = None
     proof: Proof | None = None
     interrupted: bool = False
@@ -59,7 +73,13 @@ class Check:
     def explorations(self) -> tuple[Exploration, ...]:
         """Every search that was made, that at the scope asked for first."""
         own = () if self.exploration is None else (self.exploration,)
-        return own + tuple(found for _, found in self.others)
+        return own + tuple(further.exploration for further in self.others)
+
+    @property
+    def every_verdict(self) -> tuple[Verdict, ...]:
+        """The verdicts at every scope, those at the scope asked for first."""
+        further = [verdict for one in self.others for verdict in one.verdicts]
+        return (*self.verdicts, *marked(further, self.loaded))
 
     @property
     def never_fired(self) -> tuple[str, ...]:
@@ -69,13 +89,20 @@ class Check:
         return tuple(name for name in actions if all(name in names for names in silent))
 
     @property
+    def never_due(self) -> tuple[str, ...]:
+        """Leads-to properties in which nothing was due in any of the searches."""
+        vacuous = [set(found.vacuous) for found in self.explorations]
+        own = () if self.exploration is None else self.exploration.vacuous
+        return tuple(name for name in own if all(name in names for names in vacuous))
+
+    @property
     def outcome(self) -> Outcome:
         missing = [Outcome.UNKNOWN] if self.interrupted else []
-        return combine([*(verdict.outcome for verdict in self.verdicts), *missing])
+        return combine([*(verdict.outcome for verdict in self.every_verdict), *missing])
 
     def counterexample(self) -> Verdict | None:
         """The violation to show, or else a counterexample to induction."""
-        return worst(self.verdicts)
+        return worst(self.every_verdict)
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict | None:
@@ -106,7 +133,7 @@ def check(
         except KeyboardInterrupt:  # before the engine had begun: what the others answered stands
             return replace(done, interrupted=True)
         done = replace(step, verdicts=tuple(marked(step.verdicts, loaded)))
-        if any(verdict.reason.startswith("interrupted") for verdict in done.verdicts):
+        if any(verdict.reason.startswith("interrupted") for verdict in done.every_verdict):
             return replace(done, interrupted=True)
     return done
 
@@ -120,16 +147,21 @@ def marked(verdicts: Iterable[Verdict], loaded: Loaded) -> list[Verdict]:
     ]
 
 
+def symmetry_of(loaded: Loaded, sizes: Sizes, wanted: bool) -> bool | None:
+    """How `explore` is to use the symmetry that a specification declares, when the user wants it used.
+
+    A fault, or a scope of the user's, may break what the specification declares: it is then used if it holds (None)."""
+    unusual = loaded.fault is not None or sizes != loaded.spec.resolve()
+    return None if unusual and wanted else wanted
+
+
 def _explore(done: Check, effort: Effort, progress: Callable[[Any], None] | None) -> Check:
     from .explore import Limits, explore
 
     loaded = done.loaded
 
     def search(sizes: Sizes) -> Exploration:
-        # A fault, or another scope, may break what the specification declares: the search is then not reduced.
-        unusual = loaded.fault is not None or sizes != loaded.spec.resolve()
-        reduced = None if unusual and effort.symmetry else effort.symmetry
-        limits = Limits(seconds=effort.seconds)
+        reduced, limits = symmetry_of(loaded, sizes, effort.symmetry), Limits(seconds=effort.seconds)
         return explore(
             loaded.program, sizes, spec=loaded.target, limits=limits, progress=progress, symmetry=reduced
         )
@@ -139,10 +171,9 @@ def _explore(done: Check, effort: Effort, progress: Callable[[Any], None] | None
     if found.stopped or done.sizes != loaded.spec.resolve():
         return done  # there is something to show already, or another scope was asked for, and that one alone
     for name in loaded.spec.explored:
-        other = search(loaded.spec.scope(name))
-        verdicts = tuple(replace(verdict, bound=f"scope {name}: {verdict.bound}") for verdict in other.verdicts)
-        done = replace(done, verdicts=done.verdicts + verdicts, others=(*done.others, (name, other)))
-        if other.stopped.startswith("interrupted"):
+        further = Further(name, search(loaded.spec.scope(name)))
+        done = replace(done, others=(*done.others, further))
+        if further.exploration.stopped.startswith("interrupted"):
             break
     return done
 

@@ -10,6 +10,7 @@ from kmemspec.model.faults.buddy import FAULTS as BUDDY
 from kmemspec.model.faults.catalogue import ALL, find
 from kmemspec.model.faults.unmodelled import UNMODELLED
 from kmemspec.model.lang.errors import InputError
+from kmemspec.model.lang.ir import Program
 from kmemspec.model.lang.replay import replay
 from kmemspec.model.lang.verdict import Outcome
 from kmemspec.proofs.explore import Limits, explore
@@ -74,18 +75,23 @@ def broken_by(fault: Fault) -> set[str]:
     return broken
 
 
+def stated_by(program: Program) -> set[str]:
+    """Every property of a specification."""
+    return {item.identifier for item in (*program.properties, *program.liveness)}
+
+
 @pytest.mark.slow
 def test_every_fault_is_killed_as_expected_and_every_property_is_broken_by_one() -> None:
     """A check that cannot fail is a defect: for each property of each specification some fault makes it fail."""
     broken = {fault.identifier: broken_by(fault) for fault in ALL}
     assert [fault.identifier for fault in ALL if not broken[fault.identifier] & set(fault.expected)] == []
-    properties = {item.identifier for target in BUILT_IN for item in load(target).program.properties}
+    properties = {identifier for target in BUILT_IN for identifier in stated_by(load(target).program)}
     assert properties - set[str]().union(*broken.values()) == set()
 
 
 def test_every_property_has_a_fault_that_is_expected_to_break_it() -> None:
     expected = {identifier for fault in ALL for identifier in fault.expected}
-    properties = {item.identifier for target in BUILT_IN for item in load(target).program.properties}
+    properties = {identifier for target in BUILT_IN for identifier in stated_by(load(target).program)}
     assert properties - expected == set()
 
 

@@ -86,6 +86,9 @@ def act(m: M) -> None:
 """
 
 
+LEADS = '@leads_to("L", fair=(act,))\n«def holds(m: M) -> Leads:»'
+
+
 def indented(text: str) -> str:
     return "".join(f"    {line}\n" for line in text.splitlines())
 
@@ -106,6 +109,17 @@ def holds(text: str, header: str = '@invariant("I1")\ndef holds(m: M) -> Clauses
 
 def functions(text: str, ending: str = SPEC) -> str:
     return f"{PRELUDE}{text}{ending}"
+
+
+def leading(decorator: str) -> str:
+    """A file with a leads-to."""
+    return functions(f"{ACT}{decorator}\ndef holds(m: M) -> Leads:\n    return leads(when=True, then=True)\n")
+
+
+def method(member: str, body: str) -> str:
+    """A file with a record `m.part` whose class has this member, and an action with this body."""
+    header = f"class Part(Record):\n    x: Count\n{indented(member)}\nclass M(M):\n    part: Part\n"
+    return functions(f"{header}def init(m: M) -> None:\n    pass\n@action\ndef act(m: M) -> None:\n{indented(body)}")
 
 
 def record(field: str) -> str:
@@ -222,7 +236,29 @@ CASES: list[tuple[str, str]] = [
     # --- calls
     ("call", act("x = «TABLE[0]()»")),
     ("call-value", act("x = 1\ny = «x()»")),
-    ("method", act("x = «m.run()»")),
+    ("method", act("x = «m.count.run()»")),
+    ("method", act("«Color.RED.run()»")),
+    ("method", act("«Node.run(m.one)»")),
+    ("no-method", act("x = «m.run()»")),
+    ("no-method", act("«m.nodes[0].run()»")),
+    ("no-method", method("limit = 3", "«m.part.limit()»")),
+    ("method-value", method("def run(self) -> None:\n    pass", "x = «m.part.run»")),
+    ("argument-count", method("def run(self, x: int) -> None:\n    pass", "«m.part.run()»")),
+    ("keyword", method("def run(self, x: int) -> None:\n    pass", "m.part.run(1, «self=m.part»)")),
+    ("impure-inside", method("def run(self) -> bool:\n    self.x = 1\n    return True", "m.flag = not «m.part.run()»")),
+    ("record-type", method("def run(self, other: Node) -> None:\n    pass", "m.part.run(«m.part»)")),
+    ("no-self", method("«def run() -> None:»\n    pass", "m.part.run()")),
+    ("no-self", method("def run(«self: Node») -> None:\n    pass", "m.part.run()")),
+    ("no-annotation", method("def run(self, «x») -> None:\n    pass", "m.part.run(1)")),
+    ("super", method("def run(self) -> None:\n    «super»().run()", "m.part.run()")),
+    ("super", method("def run(self) -> bool:\n    return «super»(Part, self).run()", "x = m.part.run()")),
+    ("private-name", method("def run(self) -> int:\n    return «__get»(self)", "x = m.part.run()")),
+    ("private-name", method("def run(self) -> int:\n    return «self.__x»", "x = m.part.run()")),
+    ("private-name", method("def run(self, «__x: int») -> None:\n    pass", "m.part.run(1)")),
+    ("decorator", method("@«action»\ndef run(self) -> None:\n    pass", "m.part.run()")),
+    ("method-role", method("@action\n«def run(self: Part) -> None:»\n    pass", "pass").replace("(act,)", "(Part.run,)")),
+    ("method-role", method("«def run(self: M) -> None:»\n    pass", "pass").replace("init, (act,)", "Part.run, (act,)")),
+    ("recursion", method("«def run(self) -> None:»\n    self.run()", "m.part.run()")),
     ("foreign-call", act("x = «abs(1)»")),
     (
         "foreign-call",
@@ -403,6 +439,22 @@ CASES: list[tuple[str, str]] = [
             "«def holds(before: M, after: M) -> bool:»",
         ),
     ),
+    # --- leads-to
+    ("leads-result", holds("return leads(when=m.flag, then=True)", LEADS.replace("-> Leads", "-> bool"))),
+    ("leads-state", holds("return leads(when=True, then=True)", LEADS.replace("m: M", "cell: Cell"))),
+    ("leads-parameter", holds("return leads(when=True, then=True)", LEADS.replace("m: M", "m: M, n: int"))),
+    (
+        "leads-action",
+        holds(
+            "return leads(when=True, then=True)",
+            f"@action\ndef other(m: M) -> None:\n    pass\n{LEADS.replace('fair=(act,)', 'quiet=(other,)')}",
+        ),
+    ),
+    ("leads-return", holds("«return m.flag»", LEADS.replace("«", "").replace("»", ""))),
+    ("leads-return", holds("«return leads(when=m.flag)»", LEADS.replace("«", "").replace("»", ""))),
+    ("leads-inside", act("m.flag = «leads(when=True, then=True)»")),
+    ("missing-return", holds("if m.flag:\n    return leads(when=True, then=True)", LEADS)),
+    ("property-writes", holds("«m.count» = 1\nreturn leads(when=True, then=True)", LEADS.replace("«", "").replace("»", ""))),
     # --- specifications
     (
         "init-parameters",
@@ -459,6 +511,26 @@ CASES: list[tuple[str, str]] = [
     ("annotation", record("«x: Count = 1»")),
     ("annotation", record("«_x: Count»")),
     ("annotation", record("«x: Count»\n    def __init__(self):\n        pass")),
+    ("annotation", record("«x: Count»\n    def x(self) -> None:\n        pass")),
+    ("annotation", record("«def _run(self) -> None:»\n        pass")),
+    ("annotation", record("«def __run(self) -> None:»\n        pass")),
+    ("annotation", record("«def __len__(self) -> int:»\n        return 1")),
+    ("annotation", record("@staticmethod\n    «def run() -> None:»\n        pass")),
+    ("annotation", record("@classmethod\n    «def run(cls) -> None:»\n        pass")),
+    ("annotation", record("@property\n    «def run(self) -> int:»\n        return 1")),
+    ("annotation", functions(f"«class M(M):»\n    run = quiet\n{ACT}")),
+    ("annotation", functions(f"class Plain:\n    pass\n«class M(M, Plain):»\n    pass\n{ACT}")),
+    ("annotation", functions(f"class M(M):\n    «count: Cell»\n{ACT}")),
+    ("annotation", functions(f"class Other(Record):\n    x: Count\nclass M(M):\n    «one: Other»\n{ACT}")),
+    ("annotation", functions(f"class Big(Node):\n    x: Count\nclass M(M):\n    «nodes: Array[Color, Big]»\n{ACT}")),
+    ("annotation", functions(f"class Big(Node):\n    x: Count\nclass M(M):\n    «one: Annotated[Big, GHOST]»\n{ACT}")),
+    (
+        "annotation",
+        functions(
+            "class B(Node):\n    x: Count\nclass C(Node):\n    x: Count\nclass MB(M):\n    one: B\nclass MC(M):\n"
+            f"    one: C\n«class M(MB, MC):»\n    pass\n{ACT}"
+        ),
+    ),
     ("annotation", functions(f"class Named(enum.Enum):\n    A = 'a'\nclass M(Record):\n    «x: Named»\n{ACT}")),
     ("annotation", functions("@action\ndef act(m: M, «n: Annotated[int, FromScope('cells')]») -> None:\n    pass\n")),
 ]
@@ -470,6 +542,15 @@ WORDS_AT_IMPORT = [
             "def f(m: M) -> None:\n    pass\n«@step_property('S', action=f)»\ndef holds() -> bool:\n    return True\n"
         ),
     ),
+    (
+        "every record has this name",
+        functions(f"«class Part(Record):»\n    def field_types(self) -> None:\n        pass\n{ACT}"),
+    ),
+    ("needs an identifier", functions("«@leads_to»\ndef holds(m: M) -> Leads:\n    return leads(when=True, then=True)\n")),
+    ("is not a tuple of actions: init is none", leading("«@leads_to('L', fair=(init,))»")),
+    ("is not a tuple of actions: act is none", leading("«@leads_to('L', quiet=act)»")),
+    ("is fair and quiet", leading("«@leads_to('L', fair=(act,), quiet=(act,))»")),
+    ("makes nothing fair", leading("«@leads_to('L', fair=())»")),
     ("is not a size", functions("«@bounded»\ndef f(m: M) -> None:\n    pass\n")),
     ("cannot turn", functions("«@bounded(-1)»\ndef f(m: M) -> None:\n    pass\n")),
 ]
@@ -558,9 +639,9 @@ def test_every_refused_annotation_is_tested(tmp_path: Path, monkeypatch: pytest.
     raised: set[tuple[str, str]] = set()
     original = sorts.AnnotationError.__init__
 
-    def noted(self: sorts.AnnotationError, message: str, remedy: str) -> None:
+    def noted(self: sorts.AnnotationError, message: str, remedy: str, record: type | None = None) -> None:
         raised.add((Path(sys._getframe(1).f_code.co_filename).name, remedy))
-        original(self, message, remedy)
+        original(self, message, remedy, record)
 
     monkeypatch.setattr(sorts.AnnotationError, "__init__", noted)
     for _, marked in [case for case in CASES if case[0] == "annotation"] + WORDS_AT_IMPORT:

@@ -38,6 +38,9 @@ WORDS = {
 """What gets a verdict without being a property of a specification."""
 
 
+LEADS_TO = "whenever `when` holds, `then` holds in the same state or in a later one of every such run"
+
+
 @dataclass(frozen=True)
 class Answer:
     """What an engine answered about a property at a scope; `current` if that was about the program as it is now."""
@@ -71,7 +74,8 @@ def explanations(
     function that is `told` already, only what differs is said."""
     kinds = {"invariant": "in every reachable state", "step": "for every step from a reachable state"}
     for item in loaded.spec.properties:
-        ir = next(ir for ir in loaded.program.properties if ir.name == item.name)
+        leads = next((ir for ir in loaded.program.liveness if ir.identifier == item.identifier), None)
+        clauses = [ir.clauses for ir in loaded.program.properties if ir.identifier == item.identifier]
         others = elsewhere.get(item.identifier, ())
         if item.function in told:
             yield Explanation(item.identifier, item.name, _again(loaded.target, item.identifier, faults, answers))
@@ -79,9 +83,11 @@ def explanations(
         lines = [
             f"{item.identifier} {item.name} ({item.kind} of {loaded.target})",
             textwrap.indent(inspect.getdoc(item.function) or "", "  "),
-            f"  must hold  {kinds.get(item.kind, item.kind)}; ask every engine: kmemspec check {loaded.target}",
+            f"  must hold  {kinds[item.kind]}; ask every engine: kmemspec check {loaded.target}" if leads is None else
+            wrapped("  must hold  ", f"{leads.runs_text()}; ask the search: kmemspec explore {loaded.target}"),
             f"  origin     {item.origin or '-'}",
-            wrapped("  clauses    ", "; ".join(clause.name for clause in ir.clauses)),
+            wrapped("  clauses    ", "; ".join(clause.name for clause in clauses[0])) if leads is None else
+            wrapped("  leads to   ", LEADS_TO),
             wrapped("  faults     ", catching(faults, loaded.target, item.identifier)),
             *(f"  model      {place}" for place in _model(loaded.program, item.origin)),
             *([f"  also in    {', '.join(others)}"] if others else []),

@@ -3,7 +3,8 @@
 The one idea: what ITF has a place for is there (`vars`, `states`, `loop`, Quint's `mbt::` variables for the action
 and its nondeterministic picks), and the rest is in `#meta` under "kmemspec", so that a file gives back its trace.
 An optional field is a variant, `{"tag": "Some", "value": …}` or `{"tag": "None", "value": {"#tup": []}}`, in every
-state, because ITF values have types; a field is optional if it is None anywhere in the trace.
+state, because ITF values have types; a field is optional if it is None anywhere in the trace. The last state of a lasso
+is the one that `loop` names once more, for the action that leads back to it.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
+from ..model.lang.trace import Trace
 from ..model.lang.verdict import Outcome, Verdict, combine
 from . import trace_json
 from .changes import call_text
@@ -133,9 +134,17 @@ def _answer(verdicts: Sequence[Verdict], engine: str, identifier: str) -> Cell:
     if not mine:
         return Cell("·", "dim")
     outcome = combine(verdict.outcome for verdict in mine)
-    steps = [len(verdict.trace.steps) - 1 for verdict in mine if verdict.trace and verdict.outcome is Outcome.VIOLATED]
-    words = f"{SYMBOL[outcome]} {outcome.value}" + (f" in {_count(min(steps), 'step')}" if steps else "")
+    traces = [verdict.trace for verdict in mine if verdict.trace and verdict.outcome is Outcome.VIOLATED]
+    shortest = min(traces, key=lambda trace: len(trace.steps), default=None)
+    words = f"{SYMBOL[outcome]} {outcome.value}" + (f" in {length(shortest)}" if shortest else "")
     return Cell(words, STYLE[outcome])
+
+
+def length(trace: Trace) -> str:
+    """How many steps a trace has; of a run that goes on for ever, how many before its loop and how many round it."""
+    count = len(trace.steps) - 1
+    turn = count - trace.loop if trace.loop is not None else 0
+    return f"{count - turn} + {_count(turn, 'step')}" if turn else _count(count, "step")
 
 
 def _bounds(verdicts: Sequence[Verdict], engines: Sequence[str]) -> list[Cell]:
@@ -183,7 +192,8 @@ def _violations(verdicts: Sequence[Verdict]) -> list[Cell]:
             elements = f" — {elements_text(violation)}" if violation.elements else ""
             perhaps = "" if verdict.trace.reachable else " (perhaps unreachable)"
             last = call_text(verdict.trace.steps[-1])
-            text = f"✗ {headline(violation)}{elements}, by {last}{perhaps}"
+            how = f"by {last}{perhaps}" if verdict.trace.loop is None else f"after step {verdict.trace.loop}, for ever"
+            text = f"✗ {headline(violation)}{elements}, {how}"
             notes.setdefault(text, Cell(text, "red"))
     return list(notes.values())
 

@@ -42,13 +42,22 @@ def file_of(program: Program, function: Function) -> str:
     return "" if where is None else program.positions[where].file
 
 
+def functions_in(module: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
+    """The functions of a module by name, and the methods of its classes as `Class.method`."""
+    for node in module.body:
+        if isinstance(node, ast.FunctionDef):
+            yield node.name, node
+        if isinstance(node, ast.ClassDef):
+            methods = (inner for inner in node.body if isinstance(inner, ast.FunctionDef))
+            yield from ((f"{node.name}.{method.name}", method) for method in methods)
+
+
 def definition(program: Program, function: Function) -> ast.FunctionDef | None:
     """A function's syntax tree: around a position of something in it, or the only one of its name."""
     where = next(_positions(function.blocks), None)
     position = None if where is None else program.positions[where]
     files = dict.fromkeys(place.file for place in program.positions) if position is None else (position.file,)
-    found = [node for file in files for node in tree(file).body
-             if isinstance(node, ast.FunctionDef) and node.name == function.source]
+    found = [node for file in files for name, node in functions_in(tree(file)) if name == function.source]
     if position is not None:
         found = [node for node in found if node.lineno <= position.line <= (node.end_lineno or node.lineno)]
     return found[0] if len(found) == 1 else None

@@ -90,7 +90,9 @@ def lines(trace: Trace, options: Options) -> Iterator[Line]:
             if skipped:
                 yield [("quiet", " " * margin + f"… {skipped} steps are not shown")]
         elif number > skipped:
-            broken = number == last and trace.violation is not None
+            broken = number == last and trace.violation is not None and trace.loop is None
+            if trace.loop is not None and trace.loop == number - 1:
+                yield [("culprit", f"{'↺':>{margin - 2}}  {loop_text(trace)}")]
             yield [("culprit" if broken else "action", f"{number:>{margin - 2}}{'✗' if broken else ' '} "
                     f"{call_text(step)}")]
             found = changes(trace.steps[number - 1].state, step.state)
@@ -108,7 +110,8 @@ def title(trace: Trace) -> str:
     if trace.engine:
         parts.append(f"by {printable(trace.engine, 40)}")
     count = len(trace.steps) - 1
-    parts.append(f"{count} step{'' if count == 1 else 's'}")
+    turn = f", the last {count - trace.loop} for ever" if trace.loop is not None and trace.loop < count else ""
+    parts.append(f"{count} step{'' if count == 1 else 's'}{turn}")
     return " · ".join(part for part in parts if part)
 
 
@@ -121,8 +124,23 @@ def standing(trace: Trace) -> str:
     return "shortest: no shorter run violates it" if trace.shortest else "perhaps not the shortest run that violates it"
 
 
+def loop_text(trace: Trace) -> str:
+    """Where a trace with a loop goes on for ever: said where the loop begins."""
+    assert trace.loop is not None
+    last = len(trace.steps) - 1
+    if trace.loop == last:
+        return "here the machine stands still, for ever"
+    first = trace.loop + 1
+    return f"from here step {first} repeats for ever" if first == last else (
+        f"from here the steps {first}..{last} repeat for ever"
+    )
+
+
 def blame(trace: Trace) -> str:
     """What is wrong with the last step."""
+    if trace.loop is not None:
+        last = len(trace.steps) - 1
+        return f"↺ {loop_text(trace)}" if trace.loop == last else f"↺ the state is that of step {trace.loop} again"
     return "✗ fails here, the state is the one before" if failed(trace) else "✗ violates it here"
 
 
@@ -205,7 +223,9 @@ def _tail(trace: Trace, culprits: Culprits, options: Options) -> Iterator[Line]:
                 yield [("quiet", f"  {name:<10}"), ("culprit" if name == "elements" else "", value)]
         yield from _guilty(trace, culprits, options.width)
     if trace.loop is not None:
-        yield [("", f"↺ after step {len(trace.steps) - 1} the run goes on from step {trace.loop}, for ever")]
+        last = len(trace.steps) - 1
+        again = f"after step {last} the state is that of step {trace.loop} again, and so on for ever"
+        yield [("", f"↺ {again if trace.loop < last else f'after step {last} the machine stands still, for ever'}")]
     if trace.reachable or not any(note.startswith("counterexample to induction") for note in trace.notes):
         yield [("", standing(trace))]
     for note in trace.notes[:20]:

@@ -5,15 +5,19 @@
 
 from .actions import (
     Clauses,
+    Leads,
     action,
     bounded,
     choose,
     clause,
     invariant,
+    leads,
+    leads_to,
     require,
     signed,
     step_property,
     unsigned,
+    within,
 )
 from .records import Array, Record, indices
 from .sorts import GHOST, FromScope, Machine, Range, Sort
@@ -24,6 +28,7 @@ __all__ = [
     "Array",
     "Clauses",
     "FromScope",
+    "Leads",
     "Machine",
     "Parameter",
     "Range",
@@ -38,8 +43,11 @@ __all__ = [
     "clause",
     "indices",
     "invariant",
+    "leads",
+    "leads_to",
     "require",
     "signed",
     "step_property",
     "unsigned",
+    "within",
 ]

@@ -1,4 +1,4 @@
-"""The words of a specification: action, require, choose, bounded, invariant, step property, clause.
+"""The words of a specification: action, require, choose, bounded, invariant, step property, clause, leads-to.
 
 In CPython they are ordinary functions and exceptions, so a specification runs and debugs as it stands; the front
 end recognises the same names in the source. `choose` asks whoever runs the action (a `Chooser`), never a global.
@@ -11,7 +11,7 @@ import copy
 import functools
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 from . import source
@@ -99,13 +99,18 @@ def action(function: Function) -> Function:
 
 @dataclass(frozen=True)
 class Property:
-    """An invariant or a step property: what it is called, where in the kernel it comes from, and its function."""
+    """An invariant, a step property or a leads-to: what it is called, where in the kernel it comes from, and its
+    function. `fair` and `quiet` are actions, and of a leads-to alone (see `leads_to`). `place` is the field of the
+    machine that an invariant or step property is about, if it is not about the whole machine (see `within`)."""
 
     identifier: str
     kind: str
     function: Callable[..., Any]
     origin: str
     action: Callable[..., Any] | None = None
+    fair: tuple[Callable[..., Any], ...] | None = None
+    quiet: tuple[Callable[..., Any], ...] = ()
+    place: str = ""
 
     @property
     def name(self) -> str:
@@ -127,6 +132,69 @@ def step_property(
     if action is not None and not getattr(action, "kmemspec_action", False):
         raise AnnotationError(f"{getattr(action, '__name__', action)} is not an action", "decorate it with @action")
     return lambda function: Property(identifier, "step", function, origin, action)
+
+
+def within(place: str, *properties: Property) -> tuple[Property, ...]:
+    """The invariants and step properties of a machine as properties of one that has such a machine as a field:
+    `within("pages", *INVARIANTS)`. What they say holds of `m.pages`, `before.pages`, `after.pages`; a step property
+    about an action is about the action of that name in the larger machine."""
+    if not isinstance(place, str) or not place.isidentifier():
+        raise AnnotationError(f"within({place!r}) names no field", 'write within("pages", …)')
+    for item in properties:
+        if item.kind == "leads-to" or item.place:
+            message = f"within({place!r}) cannot move {item.identifier}, a {item.kind} of {item.place or 'runs'}"
+            raise AnnotationError(message, "move invariants and step properties of a whole machine")
+    return tuple(replace(item, place=place) for item in properties)
+
+
+class Leads(NamedTuple):
+    """What a leads-to says about one state: whether something is due from here on, and whether it has come."""
+
+    when: bool
+    then: bool
+
+
+def leads(*, when: bool, then: bool) -> Leads:
+    """`return leads(when=m.kswapd.awake, then=not m.kswapd.awake)`: what a leads-to says about a state."""
+    return Leads(when, then)
+
+
+def leads_to(
+    identifier: str,
+    *,
+    fair: tuple[Callable[..., Any], ...] | None = None,
+    quiet: tuple[Callable[..., Any], ...] = (),
+    origin: str = "",
+) -> Callable[[Callable[..., Leads]], Property]:
+    """A statement about every infinite run: whenever `when` holds, `then` holds in that state or in a later one.
+
+        @leads_to("R14", fair=(kswapd_step, end_writeback), quiet=(touch, write), origin="balance_pgdat()")
+        def kswapd_sleeps(m: Memory) -> Leads:
+            return leads(when=m.kswapd.awake, then=not m.kswapd.awake)
+
+    Parameters after the machine are over sorts, and the statement is then about each element by itself.
+
+    Which runs count: those in which each action in `fair` is *weakly fair*, with each of its arguments by itself (as
+    TLA+'s WF over all of them): it is not enabled from some point on for ever without being taken again and again; and
+    in which the actions in `quiet` are taken a finite number of times only ("if these stop"). Other actions may happen
+    or not. A run may stand still in a state where no fair action is enabled, so a deadlock is a run that stands still.
+    A step that changes nothing is a step of its action: what an action chooses is not in the hands of its scheduler.
+    Without `fair` the runs are those that go on while they can: the machine does not stand still as long as any action
+    is enabled that is not in `quiet`, and nothing is said about which. (So do Spin and Stateright by default.)"""
+    _check_identifier(identifier, "leads_to")
+    for word, given in (("fair", fair or ()), ("quiet", quiet)):
+        for item in given if isinstance(given, tuple) else (given,):
+            if not isinstance(given, tuple) or not getattr(item, "kmemspec_action", False):
+                name = getattr(item, "__name__", item)
+                message = f"{word} of @leads_to({identifier!r}) is not a tuple of actions: {name} is none"
+                raise AnnotationError(message, "write fair=(an_action, …), and decorate each with @action")
+    both = [item.__name__ for item in fair or () if item in quiet]
+    if both:
+        raise AnnotationError(f"{', '.join(both)} of @leads_to({identifier!r}) is fair and quiet", "name it once")
+    if fair == ():
+        message = f"@leads_to({identifier!r}) makes nothing fair, so the machine may always stand still"
+        raise AnnotationError(message, "name the fair actions, or leave `fair` out: the machine then runs on")
+    return lambda function: Property(identifier, "leads-to", function, origin, None, fair, quiet)
 
 
 def _check_identifier(identifier: object, word: str) -> None:

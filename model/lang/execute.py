@@ -16,12 +16,12 @@ import traceback
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from . import source
-from .actions import CHOOSER, PROBE, Clause, Disabled, GuardPassed, Property
+from .actions import CHOOSER, PROBE, Clause, Disabled, GuardPassed, Leads, Property
 from .errors import InputError
-from .ir import NONE, ActionIR, BooleanType, FailureKind, IntegerType, LeafType, Program, PropertyIR, Sizes
+from .ir import NONE, ActionIR, BooleanType, FailureKind, IntegerType, LeadsToIR, LeafType, Program, PropertyIR, Sizes
 from .records import (
     Change,
     Holder,
@@ -104,7 +104,7 @@ class PythonMachine:
         self.enumerations = [_enumerations(function) for function in spec.actions]
         self.changes: list[Change] = []
         self._guards = [_leading_guards(function) for function in spec.actions]
-        self._wanted = [tuple(inspect.signature(item.function).parameters) for item in spec.properties]
+        self._wanted = [tuple(inspect.signature(item.function).parameters) for item in spec.safety]
         self._twins: dict[int, Holder] = {id(self.machine): self.before}
         self._abstract: tuple[Record, Record] | None = None
 
@@ -228,6 +228,16 @@ class PythonMachine:
                         yield action, arguments, tuple(script.made), outcome
                     script = script.next()
 
+    def possible(self, flat: Sequence[int], action: int, arguments: Sequence[int]) -> bool:
+        """Whether an action is enabled in a state, for some way to choose (a failure is a step that is possible)."""
+        script: Script | None = Script()
+        while script is not None:
+            self.state = tuple(flat)
+            if self.take(action, arguments, script).enabled:
+                return True
+            script = script.next()
+        return False
+
     def _run(
         self, function: Callable[..., Any], values: Sequence[Any], chooser: Any, action: ActionIR | None
     ) -> StepOutcome:
@@ -269,10 +279,25 @@ class PythonMachine:
         if flat is not None:
             self.state = tuple(flat)
         found: list[Violation] = []
-        for item, ir in zip(self.spec.properties, self.program.properties, strict=False):
+        for item, ir in zip(self.spec.safety, self.program.properties, strict=False):
             if item.kind == "invariant" and (only is None or ir.identifier in only):
                 found.extend(self._clauses(item, ir, (self.machine,)))
         return found
+
+    def leads(self, ir: LeadsToIR, elements: Sequence[int], flat: Sequence[int]) -> Leads | str:
+        """What a leads-to says about a state and these elements, or why that cannot be evaluated."""
+        function = self.spec.liveness[self.program.liveness.index(ir)].function
+        enumerations = _enumerations(function)
+        values = [
+            _python_value(value, parameter.type, enumerations.get(parameter.name))
+            for value, parameter in zip(elements, ir.parameters, strict=True)
+        ]
+        self.state = tuple(flat)
+        try:
+            return cast(Leads, function(self.machine, *values))
+        except STEP_ERRORS as error:
+            kind, message = failure_kind(error)
+            return message or kind.value
 
     def check_initial(self) -> list[Violation]:
         """The conditions on initial states that the machine's present state breaks."""
@@ -303,7 +328,7 @@ class PythonMachine:
             named["result"] = _python_value(outcome.result, ir_action.returns, self.enumerations[action].get("return"))
         named.update(before=self.before, after=self.machine)
         found: list[Violation] = []
-        for item, ir, wanted in zip(self.spec.properties, self.program.properties, self._wanted, strict=False):
+        for item, ir, wanted in zip(self.spec.safety, self.program.properties, self._wanted, strict=False):
             if item.kind == "step" and ir.action in (None, ir_action.name) and (only is None or ir.identifier in only):
                 found.extend(self._clauses(item, ir, [named[name] for name in wanted]))
         refinement = self.spec.refinement
@@ -339,6 +364,9 @@ class PythonMachine:
 
     def _clauses(self, item: Property, ir: PropertyIR, values: Sequence[Any]) -> list[Violation]:
         found: list[Violation] = []
+        if item.place:
+            machines = (id(self.machine), id(self.before))
+            values = [getattr(value, item.place) if id(value) in machines else value for value in values]
         try:
             answer = item.function(*values)
             clauses = [Clause("holds", answer, ())] if isinstance(answer, bool) else answer

@@ -36,7 +36,7 @@ from .ir import (
     Unary,
     Wrap,
 )
-from .records import indices
+from .records import FieldType, Record, indices, methods_of
 from .sorts import AnnotationError, FromScope, scalar_type
 from .values import Kind, Place, Signature, Value, is_a, is_non_negative, kind_of
 
@@ -120,6 +120,8 @@ class Instances(Protocol):
     def where(self, filename: str, node: ast.AST) -> int: ...
 
     def parameters(self, function: Callable[..., Any]) -> tuple[tuple[str, Signature], ...]: ...
+
+    def method(self, record: type[Record], name: str) -> types.FunctionType | None: ...
 
     def call(self, function: Callable[..., Any], places: tuple[Place, ...]) -> Callee: ...
 
@@ -365,6 +367,8 @@ class ExpressionLowering:
         fields = base.type.record.field_types()
         if node.attr not in fields:
             known = ", ".join(fields)
+            if node.attr in methods_of(base.type.record):
+                raise self.refusal(node, "method-value", f"{node.attr} is a method, not a value", "call it")
             raise self.refusal(
                 node, "no-field", f"{base.type.record.__name__} has no field {node.attr}", f"its fields are: {known}"
             )
@@ -572,8 +576,37 @@ class ExpressionLowering:
             owner = self.static(function.value)
             if isinstance(owner, types.ModuleType):
                 return self.member(owner, function)
-            raise self.refusal(node, "method", "records have no methods", "write a function that takes the record")
+            return self.method(function, node)
         raise self.refusal(node, "call", "only named functions can be called", "define the function with def")
+
+    def method(self, function: ast.Attribute, node: ast.Call) -> types.FunctionType:
+        """What `record.name(…)` calls: the method of the class that the record has, be it derived from the one that
+        this function's parameter names. That is the one Python finds."""
+        record = self.record_class(function.value)
+        if record is None:
+            owner = ast.unparse(function.value)
+            message = f"{owner} is not a record of the state, so it has no method {function.attr}"
+            raise self.refusal(node, "method", message, "call it on a record: machine.zone.method(…)")
+        found = self.program.method(record, function.attr)
+        if found is None:
+            known = ", ".join(methods_of(record))
+            remedy = f"its methods are: {known}" if known else "define it in the class, or write a function"
+            raise self.refusal(node, "no-method", f"{record.__name__} has no method {function.attr}", remedy)
+        return found
+
+    def record_class(self, node: ast.expr) -> type[Record] | None:
+        """The class of the record that an expression names, which is not lowered for it; None if it names none."""
+        type_ = self.place_type(node)
+        return type_.record if type_ is not None else None
+
+    def place_type(self, node: ast.expr) -> FieldType | None:
+        if isinstance(node, ast.Name):
+            return self.places[node.id].type if node.id in self.places else None
+        owner = self.place_type(node.value) if isinstance(node, (ast.Attribute, ast.Subscript)) else None
+        if owner is None or isinstance(node, ast.Subscript):
+            return owner.element if owner is not None else None
+        assert isinstance(node, ast.Attribute)
+        return owner.record.field_types().get(node.attr) if owner.record is not None else None
 
     def call(self, node: ast.Call) -> Value | Place:
         function = self.callee(node)
@@ -595,6 +628,8 @@ class ExpressionLowering:
             raise self.refusal(node, "require-inside", "require stands alone", "write require(…) on its own line")
         if function is actions.clause:
             raise self.refusal(node, "clause-inside", "a clause must be yielded", "write `yield clause(…)`")
+        if function is actions.leads:
+            raise self.refusal(node, "leads-inside", "leads stands alone", "write `return leads(…)` in a @leads_to")
         callee, arguments = self.arguments(node, function)
         if not callee.pure:
             raise self.refusal(
@@ -622,7 +657,11 @@ class ExpressionLowering:
                 "use len, min, max, all, any, sum, or a plain function defined with def",
             )
         parameters = self.program.parameters(function)
-        given = self.given_arguments(node, function.__name__, [name for name, _ in parameters])
+        names = [name for name, _ in parameters]
+        given: dict[str, ast.expr] = {}
+        if isinstance(node.func, ast.Attribute) and self.record_class(node.func.value) is not None:
+            given[names.pop(0)] = node.func.value
+        given |= self.given_arguments(node, function.__name__, names)
         lowered = {name: self.expression(argument) for name, argument in given.items()}
         for name, signature in parameters:
             self.check_argument(lowered[name], name, signature, given[name])

@@ -419,7 +419,8 @@ class LocalVariable:
 @dataclass(frozen=True)
 class Function:
     """A monomorphic function. Entry is block 0. `parameters` are indices into `locals`. Every local has a value
-    before it is read, except where the front end could not tell: those are initialised to 0 at entry by engines."""
+    before it is read, except where the front end could not tell: those are initialised to 0 at entry by engines.
+    `source` is its name in the text, `Class.method` for a method of a record."""
 
     name: str
     parameters: tuple[int, ...]
@@ -502,6 +503,37 @@ class PropertyIR:
     origin: str = ""
 
 
+WHEN, THEN = 1, 2
+"""The bits of what the function of a leads-to returns about a state."""
+
+
+@dataclass(frozen=True)
+class LeadsToIR:
+    """A leads-to: whenever `when` holds, `then` holds then or later, in every run that counts (see actions.leads_to).
+
+    `function` is pure, takes `parameters` in order (engines enumerate `type.bounds(sizes)`; the statement is about each
+    combination by itself) and returns the bits WHEN and THEN of CURRENT. `fair` and `quiet` are names of actions;
+    `fair` None: the run goes on while any action that is not quiet is enabled. It claims nothing about a state or a
+    step alone, so it is not among `Program.properties`."""
+
+    identifier: str
+    name: str
+    function: str
+    parameters: tuple[Parameter, ...]
+    fair: tuple[str, ...] | None
+    quiet: tuple[str, ...]
+    doc: str = ""
+    origin: str = ""
+
+    def runs_text(self) -> str:
+        """The runs it is about, in words."""
+        if self.fair is None:
+            runs = "in every run that goes on while it can"
+        else:
+            runs = f"under weak fairness of {', '.join(self.fair)}"
+        return runs + (f", if {', '.join(self.quiet)} stop{'s' * (len(self.quiet) == 1)}" if self.quiet else "")
+
+
 SCOPE_WORDS = 6
 """A scope of more parameters is named by those that differ from the default scope."""
 
@@ -526,6 +558,7 @@ class Program:
     symmetric: tuple[str, ...] = ()
     derived: tuple[str, ...] = ()
     defaults: tuple[tuple[str, int], ...] = ()
+    liveness: tuple[LeadsToIR, ...] = ()
 
     def scope_text(self, sizes: Sizes) -> str:
         """`pages=8, orders=3`: the parameters from which all sizes follow; of many, those that are not the defaults.

@@ -12,6 +12,7 @@ import inspect
 import sys
 import typing
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 from . import actions as words
@@ -38,6 +39,7 @@ from .ir import (
     Expression,
     Function,
     Jump,
+    LeadsToIR,
     LeafType,
     Load,
     Local,
@@ -51,7 +53,7 @@ from .ir import (
     SizeOf,
     Store,
 )
-from .records import FieldType, Record, schema_of
+from .records import FieldType, Record, method_of, schema_of
 from .sorts import AnnotationError, size
 from .spec import Refinement, Spec
 from .statements import StatementLowering
@@ -85,6 +87,7 @@ class ProgramLowering:
         self.positions: dict[Position, int] = {}
         self.nodes: dict[int, tuple[str, ast.AST]] = {}
         self.signatures: dict[Callable[..., Any], Signatures] = {}
+        self.owners: dict[Callable[..., Any], type[Record]] = {}
 
     def too_deep(self) -> SpecError:
         """For calls that nest so deep that the front end runs out of stack."""
@@ -123,6 +126,14 @@ class ProgramLowering:
         self.nodes.setdefault(number, (filename, node))
         return number
 
+    def method(self, record: type[Record], name: str) -> FunctionType | None:
+        """The method that a record's class has under a name. What it calls `self` is of the class that defines it."""
+        owner, function = method_of(record, name) or (record, None)
+        if not isinstance(function, FunctionType):
+            return None
+        self.owners[function] = owner
+        return function
+
     def parameters(self, function: Callable[..., Any]) -> tuple[tuple[str, Signature], ...]:
         return self.signatures_of(function)[0]
 
@@ -131,8 +142,9 @@ class ProgramLowering:
         known = self.signatures.get(function)
         if known is None:
             definition = source.definition(function)
-            check_plain(function, definition)
-            known = self.signatures[function] = signatures(function, definition)
+            owner = self.owners.get(function)
+            check_plain(function, definition, owner)
+            known = self.signatures[function] = signatures(function, definition, owner)
         return known
 
     def call(self, function: Callable[..., Any], places: tuple[Place, ...]) -> Callee:
@@ -169,7 +181,7 @@ class ProgramLowering:
             return lowering, numbers
 
         lowering, numbers = settled(lower)
-        name = self.unique_name(definition.name, places)
+        name = self.unique_name(self.named(function, definition), places)
         self.add(name, function, definition, lowering, numbers, returns.type)
         return Callee(name, lowering.pure, parameters, returns, lowering.reads_ghost)
 
@@ -231,13 +243,18 @@ class ProgramLowering:
             return
         needs_value = returns.kind is not None and returns.kind is not Kind.OPTIONAL
         if lowering.is_property:
-            needs_value = bool(lowering.clauses) and not lowering.is_generator
+            needs_value = lowering.is_leads or (bool(lowering.clauses) and not lowering.is_generator)
         if needs_value:
             raise lowering.refusal(
                 definition, "missing-return", f"{definition.name} may end without a result", "return one"
             )
         ends_none = returns.kind is Kind.OPTIONAL and not lowering.is_property
         lowering.block.terminator = Return(Constant(-1) if ends_none else None)
+
+    def named(self, function: Callable[..., Any], definition: ast.FunctionDef) -> str:
+        """A function's name in the source: that of a method with its class, as in `Zone.hook`."""
+        owner = self.owners.get(function)
+        return definition.name if owner is None else f"{owner.__name__}.{definition.name}"
 
     def unique_name(self, name: str, places: tuple[Place, ...]) -> str:
         suffix = ",".join(f"{place.root}:{place.path}" for place in places)
@@ -263,7 +280,14 @@ class ProgramLowering:
         variables = tuple(LocalVariable(local, type_) for local, type_ in lowering.locals)
         doc = ast.get_docstring(definition) or ""
         self.functions[name] = Function(
-            name, tuple(parameters), variables, lowering.finish(), lowering.pure, returns, definition.name, doc
+            name,
+            tuple(parameters),
+            variables,
+            lowering.finish(),
+            lowering.pure,
+            returns,
+            self.named(function, definition),
+            doc,
         )
 
     # --- the program
@@ -280,14 +304,16 @@ class ProgramLowering:
             raise refusal_of(spec.init, "no-state", f"{spec.state.__name__} has no fields", "annotate its fields")
         actions = tuple(self.action(function, current) for function in spec.actions)
         self.check_names(actions)
-        properties = [self.property(item, actions) for item in spec.properties]
+        properties = [self.property(item, actions) for item in spec.safety]
+        liveness = tuple(self.leads_to(item, current, actions) for item in spec.liveness)
         if spec.refinement is not None:
             properties.extend(self.refinement(spec.refinement, actions))
         positions = tuple(sorted(self.positions, key=self.positions.__getitem__))
         names = tuple([parameter.name for parameter in spec.parameters] + list(spec.derived))
         self.check_parameters(names)
+        stated = (properties, liveness)
         content = repr(
-            (names, self.schema, self.abstract_schema, self.functions, init, actions, properties, spec.symmetric)
+            (names, self.schema, self.abstract_schema, self.functions, init, actions, stated, spec.symmetric)
         )
         return Program(
             spec.name,
@@ -304,6 +330,7 @@ class ProgramLowering:
             spec.symmetric,
             tuple(spec.derived),
             tuple((parameter.name, parameter.default) for parameter in spec.parameters),
+            liveness,
         )
 
     def check_parameters(self, names: tuple[str, ...]) -> None:
@@ -427,6 +454,44 @@ class ProgramLowering:
             item.identifier, item.name, item.kind, name, tuple(lowering.clauses), action, doc, item.origin
         )
 
+    def leads_to(self, item: Property, current: Place, actions: tuple[ActionIR, ...]) -> LeadsToIR:
+        """A leads-to: a function that returns `when` + 2 * `then`, and the names of its actions."""
+        definition = source.definition(item.function)
+        signature, _ = self.signatures_of(item.function)
+        if typing.get_type_hints(inspect.unwrap(item.function)).get("return") is not words.Leads:
+            message = f"the leads-to {definition.name} does not return Leads"
+            raise refusal_of(item.function, "leads-result", message, "annotate it with -> Leads")
+        if not signature or signature[0][1].place is None:
+            raise refusal_of(item.function, "leads-state", f"{definition.name} takes the machine first", "add it")
+        parameters: list[Parameter] = []
+        for name, given in signature[1:]:
+            if given.type is None:
+                message = f"parameter {name} of {definition.name} has no finite type"
+                raise refusal_of(item.function, "leads-parameter", message, "annotate it with a Sort or an IntEnum")
+            parameters.append(Parameter(name, given.type))
+
+        def lower(negative: frozenset[str]) -> tuple[StatementLowering, list[int]]:
+            lowering = self.lowering_of(item.function, Signature(None), is_property=True, negative=negative)
+            lowering.is_leads = True
+            numbers = self.bind_parameters(lowering, item.function, definition, (current,))
+            lowering.whole_body(definition)
+            self.close(lowering, definition, Signature(None))
+            return lowering, numbers
+
+        lowering, numbers = settled(lower)
+        name = self.unique_name(f"{item.kind} {item.identifier} {definition.name}", ())
+        self.add(name, item.function, definition, lowering, numbers, None)
+        known = {action.name for action in actions}
+        fair, quiet = (
+            None if given is None else tuple(function.__name__ for function in given)
+            for given in (item.fair, item.quiet)
+        )
+        for missing in [action for action in (*(fair or ()), *(quiet or ())) if action not in known]:
+            message = f"{missing} is not an action of {self.spec.name}"
+            raise refusal_of(item.function, "leads-action", message, "add it to the Spec's actions")
+        doc = inspect.getdoc(item.function) or ""
+        return LeadsToIR(item.identifier, item.name, name, tuple(parameters), fair, quiet or (), doc, item.origin)
+
     def check_property_parameters(self, item: Property, target: ActionIR | None, definition: ast.FunctionDef) -> None:
         given = [argument.arg for argument in definition.args.args]
         names = [] if target is None else [parameter.name for parameter in target.parameters]
@@ -464,13 +529,13 @@ class ProgramLowering:
     def bind_property(
         self, lowering: StatementLowering, item: Property, target: ActionIR | None, given: list[str]
     ) -> list[int]:
-        record = _record(self.spec.state)
+        record = self.machine_of(item)
         if item.kind == "invariant":
-            lowering.places[given[0]] = Place(CURRENT, "", (), record)
+            lowering.places[given[0]] = Place(CURRENT, item.place, (), record)
             lowering.assigned.add(given[0])
             return []
-        lowering.places["before"] = Place(BEFORE, "", (), record)
-        lowering.places["after"] = Place(CURRENT, "", (), record)
+        lowering.places["before"] = Place(BEFORE, item.place, (), record)
+        lowering.places["after"] = Place(CURRENT, item.place, (), record)
         lowering.assigned.update(("before", "after"))
         numbers: list[int] = []
         if target is not None:
@@ -481,6 +546,16 @@ class ProgramLowering:
                 lowering.assigned.add(name)
                 numbers.append(slot.index)
         return numbers
+
+    def machine_of(self, item: Property) -> FieldType:
+        """The machine that a property is about: the whole one, or a field of it."""
+        if not item.place:
+            return _record(self.spec.state)
+        known = self.spec.state.field_types().get(item.place)
+        if known is None or known.record is None:
+            message = f"{self.spec.state.__name__} has no field {item.place} that is a record"
+            raise refusal_of(item.function, "property-place", message, "give within() the name of such a field")
+        return known
 
     # --- refinement
 
@@ -629,9 +704,9 @@ class ProgramLowering:
 
 
 def signatures(
-    function: Callable[..., Any], definition: ast.FunctionDef
+    function: Callable[..., Any], definition: ast.FunctionDef, owner: type[Record] | None
 ) -> tuple[tuple[tuple[str, Signature], ...], Signature]:
-    """The parameters and the result of a specification function; raises SpecError."""
+    """The parameters and the result of a specification function, which may be a method of `owner`; raises SpecError."""
     filename = inspect.unwrap(function).__code__.co_filename
     try:
         hints = typing.get_type_hints(inspect.unwrap(function), include_extras=True)
@@ -640,7 +715,11 @@ def signatures(
             filename, definition, "annotation", f"an annotation has no meaning: {error}", "import or define its name"
         ) from None
     parameters: list[tuple[str, Signature]] = []
-    for argument in [*definition.args.args, None]:
+    arguments = list(definition.args.args)
+    if owner is not None:
+        parameters.append((self_of(definition, hints, owner, filename), Signature(None, None, FieldType(record=owner))))
+        del arguments[0]
+    for argument in [*arguments, None]:
         name = argument.arg if argument else "return"
         if name not in hints:
             raise source.refusal(
@@ -667,14 +746,51 @@ Signatures = tuple[tuple[tuple[str, Signature], ...], Signature]
 EXPRESSIONS_MAX = 200_000
 """Nodes in the expressions of one function; more come from expressions that stand twice, nested in each other."""
 
-DECORATORS = (words.action, words.bounded, words.invariant, words.step_property)
+DECORATORS = (words.action, words.bounded, words.invariant, words.leads_to, words.step_property)
 
 
-def check_plain(function: Callable[..., Any], definition: ast.FunctionDef) -> None:
+def self_of(definition: ast.FunctionDef, hints: dict[str, Any], owner: type[Record], filename: str) -> str:
+    """What a method calls its record."""
+    if not definition.args.args:
+        message = f"method {definition.name} of {owner.__name__} has no parameter for its record"
+        raise source.refusal(filename, definition, "no-self", message, f"write def {definition.name}(self, …)")
+    argument = definition.args.args[0]
+    if hints.get(argument.arg, owner) is not owner:
+        message = f"{argument.arg} of a method of {owner.__name__} is annotated with something else"
+        raise source.refusal(filename, argument, "no-self", message, "leave its annotation out")
+    return argument.arg
+
+
+def check_method(definition: ast.FunctionDef, filename: str) -> None:
+    """What Python does to the text of a class and not to that of a module."""
+    for node in ast.walk(definition):
+        given = getattr(node, "id", None) or getattr(node, "attr", None) or getattr(node, "arg", None)
+        if isinstance(node, ast.Name) and given in ("super", "__class__"):
+            remedy = "move what the base does to a function of the module, and call that"
+            raise source.refusal(filename, node, "super", f"{given} is not in the language", remedy)
+        if isinstance(given, str) and given.startswith("__") and not given.endswith("__"):
+            message = f"Python reads the name {given} in a class as a private name of that class"
+            remedy = "move what uses it to a function of the module, and call that"
+            raise source.refusal(filename, node, "private-name", message, remedy)
+
+
+def check_plain(
+    function: Callable[..., Any], definition: ast.FunctionDef, owner: type[Record] | None = None
+) -> None:
     """What CPython calls must be the text that is read: no other decorators, no defaults, no variables around it."""
     plain = inspect.unwrap(function)
     filename = plain.__code__.co_filename
+    if owner is not None:
+        check_method(definition, filename)
+    elif "." in plain.__qualname__.rpartition("<locals>.")[2]:
+        message = f"{definition.name} is defined in a class, and used as a function"
+        remedy = "call it on its record; init, actions and properties are functions of the module"
+        raise source.refusal(filename, definition, "method-role", message, remedy)
     for node in definition.decorator_list:
+        if owner is not None and not _names_object(node, words.bounded, plain.__globals__):
+            message = f"the decorator {ast.unparse(node)} is not for methods"
+            remedy = "delete it, or decorate a function of the module"
+            raise source.refusal(filename, node, "decorator", message, remedy)
         if not any(_names_object(node, known, plain.__globals__) for known in DECORATORS):
             text = ast.unparse(node)
             raise source.refusal(
@@ -726,19 +842,21 @@ def _schema(spec: Spec) -> Schema:
     try:
         return schema_of(spec.state)
     except AnnotationError as error:
-        raise _refused_record(spec, error.message, error.remedy) from None
+        raise _refused_record(spec, error.message, error.remedy, error.record or spec.state) from None
     except Exception as error:
         message = f"an annotation of {spec.state.__name__} has no meaning: {error}"
-        raise _refused_record(spec, message, "define or import its names") from None
+        raise _refused_record(spec, message, "define or import its names", spec.state) from None
 
 
-def _refused_record(spec: Spec, message: str, remedy: str) -> SpecError:
+def _refused_record(spec: Spec, message: str, remedy: str, record: type[Record]) -> SpecError:
     """A refusal of a record's field, which stands where the message names it, else at the record of the state."""
     owner, _, name = message.partition(":")[0].partition(".")
-    module = sys.modules.get(spec.state.__module__)
+    module = sys.modules.get(record.__module__)
     filename = getattr(module, "__file__", None) or inspect.unwrap(spec.init).__code__.co_filename
     node = source.field(filename, owner, name) or source.field(filename, spec.state.__name__, "")
-    return source.refusal(filename, node or source.definition(spec.init), "annotation", message, remedy)
+    if node is None:
+        return refusal_of(spec.init, "annotation", message, remedy)
+    return source.refusal(filename, node, "annotation", message, remedy)
 
 
 def _is_below(path: str, prefix: str) -> bool:

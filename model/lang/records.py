@@ -15,7 +15,8 @@ import enum
 import math
 import typing
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import FunctionType
 from typing import Annotated, Any, Generic, TypeVar
 
 from .ir import BooleanType, FailureKind, IntegerType, Leaf, LeafType, MachineType, Schema, Size, Sizes
@@ -188,24 +189,110 @@ def _is_enum(item: Any) -> bool:
 
 
 def _check_field(record: type[Record], name: str) -> None:
-    """A record is its annotated fields: what else a class can have would be lost on the engines."""
+    """A record is its annotated fields and its methods: what else a class can have would be lost on the engines."""
+
+    def refused(message: str, remedy: str) -> AnnotationError:
+        return AnnotationError(f"{record.__name__}.{name}: {message}", remedy, record)
+
     if name.startswith("_"):
-        raise AnnotationError(f"{record.__name__}.{name}: a field's name begins with _", "name it without _")
+        raise refused("a field's name begins with _", "name it without _")
+    if isinstance(getattr(record, name, None), FunctionType):
+        raise refused("a field and a method have the same name", "rename one of them")
     if hasattr(record, name):
-        message = f"{record.__name__}.{name}: a field has a default"
-        raise AnnotationError(message, "leave the default out and set the field in init")
+        raise refused("a field has a default", "leave the default out and set the field in init")
     for special in ("__init__", "__setattr__", "__getattribute__", "__new__"):
         if getattr(record, special) is not getattr(Record, special):
-            message = f"{record.__name__}.{name}: the record defines {special}"
-            raise AnnotationError(message, "leave it a plain class with annotations, without @dataclass and methods")
+            remedy = f"leave it a plain class of annotations and methods, without @dataclass and {special}"
+            raise refused(f"the record defines {special}", remedy)
+
+
+def _check_override(record: type[Record], name: str, type_: FieldType) -> None:
+    """A base class's functions take the derived record too, so they must find the field as they know it."""
+    for base in _family(record)[1:]:
+        known = base.field_types().get(name)
+        if known is not None and not _is_covariant(type_, known):
+            message = f"{record.__name__}.{name}: the field has another type in the base {base.__name__}"
+            remedy = "leave it as there; only the class of a record may become a class derived from it"
+            raise AnnotationError(message, remedy, record)
+
+
+def _is_covariant(type_: FieldType, known: FieldType) -> bool:
+    """Whether a field of this type may take the place of one of the known type."""
+    if type_.record is not None and known.record is not None:
+        return issubclass(type_.record, known.record) and type_.ghost == known.ghost
+    if type_.element is not None and known.element is not None:
+        return replace(type_, element=known.element) == known and _is_covariant(type_.element, known.element)
+    return type_ == known
+
+
+PYTHONS_OWN = ("__annotate__", "__annotate_func__", "__dict__", "__weakref__")
+"""Functions and descriptors that Python itself puts into a class."""
+
+
+def _family(record: type[Record]) -> list[type[Record]]:
+    """A record and those it is derived from, in the order in which Python looks a name up."""
+    return [base for base in record.__mro__ if issubclass(base, Record) and base is not Record]
+
+
+def _check_bases(record: type[Record]) -> None:
+    for base in record.__mro__:
+        if not issubclass(base, Record) and base is not object:
+            message = f"{record.__name__}: its base {base.__name__} is not a record"
+            raise AnnotationError(message, f"derive {base.__name__} from Record", record)
+
+
+def _check_member(record: type[Record], name: str, member: Any) -> None:
+    """A method is a plain function that is defined in its class."""
+
+    def refused(message: str, remedy: str) -> AnnotationError:
+        own = f"_{record.__name__.lstrip('_')}"
+        shown = name.removeprefix(own) if name.startswith(own + "__") else name
+        return AnnotationError(f"{record.__name__}.{shown}: {message}", remedy, record)
+
+    if name in PYTHONS_OWN or not hasattr(type(member), "__get__"):
+        return
+    if not isinstance(member, FunctionType):
+        message = f"a {type(member).__name__} is not in the language"
+        raise refused(message, "write a method, def …(self, …), or a function of the module")
+    if name.startswith("_"):
+        raise refused("a method's name begins with _", "name it without _, or write a function of the module")
+    if member.__qualname__ != f"{record.__qualname__}.{name}":
+        remedy = f"write def {name}(self, …) in it, which calls the function"
+        raise refused("the method is not defined in its class", remedy)
+
+
+def method_of(record: type[Record], name: str) -> tuple[type[Record], Any] | None:
+    """The class among a record's own and its bases that has a member of this name, as Python looks it up, and what it
+    is there."""
+    for base in _family(record):
+        if name in vars(base):
+            return base, vars(base)[name]
+    return None
+
+
+def methods_of(record: type[Record]) -> dict[str, FunctionType]:
+    """The methods of a record by name, those of its bases first."""
+    found: dict[str, FunctionType] = {}
+    for base in reversed(_family(record)):
+        for name, member in vars(base).items():
+            if isinstance(member, FunctionType) and name not in PYTHONS_OWN:
+                found[name] = member
+    return found
 
 
 class Record:
-    """A structure of the kernel: annotated fields, no methods. Instances are made by the machine, not by hand."""
+    """A structure of the kernel: annotated fields, and methods that a derived record may override. Instances are made
+    by the machine, not by hand."""
 
     _types: dict[str, FieldType]
     _store: Store
     _place: tuple[Holder, Key] | None
+
+    def __init_subclass__(cls) -> None:
+        """The one name that a record cannot give to a method, for the engines call it."""
+        if "field_types" in vars(cls):
+            message = f"{cls.__name__}.field_types: every record has this name for itself"
+            raise AnnotationError(message, "rename it", cls)
 
     @classmethod
     def field_types(cls) -> dict[str, FieldType]:
@@ -213,6 +300,9 @@ class Record:
         cached: dict[str, FieldType] | None = cls.__dict__.get("_types")
         if cached is None:
             cached = {}
+            _check_bases(cls)
+            for base in reversed(_family(cls)[1:]):
+                base.field_types()
             hints = typing.get_type_hints(cls, include_extras=True)
             for name, annotation in hints.items():
                 if name in Record.__annotations__:
@@ -221,7 +311,10 @@ class Record:
                 try:
                     cached[name] = field_type(annotation)
                 except AnnotationError as error:
-                    raise AnnotationError(f"{cls.__name__}.{name}: {error.message}", error.remedy) from None
+                    raise AnnotationError(f"{cls.__name__}.{name}: {error.message}", error.remedy, cls) from None
+                _check_override(cls, name, cached[name])
+            for name, member in vars(cls).items():
+                _check_member(cls, name, member)
             cls._types = cached
         return cached
 

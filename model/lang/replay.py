@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from . import lasso
 from .errors import InputError
 from .execute import InitError, PythonMachine, Script
 from .ir import FailureKind, LeafType, Program, Sizes
@@ -42,8 +43,15 @@ def replay(spec: Spec, program: Program, sizes: Sizes, trace: Trace) -> Replay:
         return _conclude(trace, 0, violations)
     machine.state = states[0]
     violations = machine.check() + (machine.check_initial() if trace.reachable else [])
+    lasso.check_closed(trace, states)
+    taken: list[tuple[int, tuple[int, ...]]] = []
     for number in range(1, len(trace.steps)):
-        violations = _step(machine, sizes, trace.steps[number], number, states)
+        instance = _resolve(program, sizes, trace.steps[number], number)
+        taken.append(instance)
+        goes_on = trace.loop is not None or number + 1 < len(trace.steps)
+        violations = _step(machine, trace.steps[number], instance, number, states, goes_on)
+    if trace.violation is not None and trace.violation.kind == lasso.LEADS_TO:
+        violations = violations + lasso.broken(machine, trace, states, taken)
     if trace.violation is not None and trace.violation.kind == "deadlock":
         violations = [] if any(machine.successors(states[-1])) else [trace.violation]
     return _conclude(trace, len(trace.steps) - 1, violations)
@@ -90,9 +98,14 @@ def _check_start(machine: PythonMachine, trace: Trace, first: tuple[int, ...]) -
 
 
 def _step(
-    machine: PythonMachine, sizes: Sizes, step: Step, number: int, states: Sequence[tuple[int, ...]]
+    machine: PythonMachine,
+    step: Step,
+    instance: tuple[int, tuple[int, ...]],
+    number: int,
+    states: Sequence[tuple[int, ...]],
+    goes_on: bool,
 ) -> list[Violation]:
-    action, arguments = _resolve(machine.program, sizes, step, number)
+    action, arguments = instance
     machine.state = states[number - 1]
     script = Script(step.choices)
     outcome: StepOutcome = machine.take(action, arguments, script)
@@ -101,6 +114,8 @@ def _step(
         raise InputError(f"step {number}: {name} is not enabled", CHANGED)
     if tuple(script.made[: len(step.choices)]) != tuple(step.choices):
         raise InputError(f"step {number}: {name} makes other choices", CHANGED)
+    if outcome.failure is not None and goes_on:
+        raise InputError(f"step {number}: {name} fails, and the trace goes on", CHANGED)
     if outcome.failure is not None:
         return [failure_violation(machine.program, outcome.failure, name)]
     if outcome.state != states[number]:

@@ -23,12 +23,15 @@ SizeExpression = str | int
 
 
 class AnnotationError(Exception):
-    """An annotation that is not a type of the language; the front end turns it into a SpecError with a place."""
+    """An annotation that is not a type of the language; the front end turns it into a SpecError with a place.
 
-    def __init__(self, message: str, remedy: str) -> None:
+    `record` is the record class that it stands in, if it is in one."""
+
+    def __init__(self, message: str, remedy: str, record: type[Any] | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.remedy = remedy
+        self.record = record
 
 
 def size(expression: SizeExpression) -> Size:

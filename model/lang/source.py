@@ -46,16 +46,16 @@ def definition(function: Callable[..., Any]) -> ast.FunctionDef:
 
 
 def field(filename: str, record: str, name: str) -> ast.AST | None:
-    """Where a record's field is annotated, or the record itself if the name is empty."""
+    """Where a record's field is annotated or its method defined; the record itself if neither is in it."""
     tree = _parse(filename, "".join(linecache.getlines(filename)))
     classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == record]
-    if not classes or not name:
-        return classes[-1] if classes else None
-    for statement in classes[-1].body:
+    for statement in classes[-1].body if classes else ():
         target = statement.target if isinstance(statement, ast.AnnAssign) else None
         if isinstance(target, ast.Name) and target.id == name:
             return statement
-    return None
+        if isinstance(statement, ast.FunctionDef) and statement.name == name:
+            return statement
+    return classes[-1] if classes else None
 
 
 def _first_line(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:

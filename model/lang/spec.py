@@ -87,7 +87,7 @@ class Spec:
             ("state", isinstance(self.state, type) and issubclass(self.state, Record), "a class derived from Record"),
             ("init", isinstance(self.init, FunctionType), callables),
             ("actions", _all_are(self.actions, FunctionType), "a tuple of @action functions"),
-            ("properties", _all_are(self.properties, Property), "a tuple of @invariant and @step_property functions"),
+            ("properties", _all_are(self.properties, Property), "a tuple of @invariant, @step_property and @leads_to"),
             ("parameters", _all_are(self.parameters, Parameter), "a tuple of Parameter(…)"),
             ("requirements", _all_are(self.requirements, Requirement), "a tuple of Requirement(…)"),
             ("derived", isinstance(self.derived, Mapping), "a dict of functions by name"),
@@ -112,6 +112,16 @@ class Spec:
                 raise InputError(
                     f"scope parameter {parameter.name} needs whole numbers, least <= default <= most", "correct them"
                 )
+
+    @property
+    def safety(self) -> tuple[Property, ...]:
+        """The properties of states and steps, in the order of `Program.properties`."""
+        return tuple(item for item in self.properties if item.kind != "leads-to")
+
+    @property
+    def liveness(self) -> tuple[Property, ...]:
+        """The properties of infinite runs, in the order of `Program.liveness`."""
+        return tuple(item for item in self.properties if item.kind == "leads-to")
 
     def resolve(self, chosen: Mapping[str, int] | None = None) -> dict[str, int]:
         """The full scope for these parameter values (the rest have their defaults); raises ScopeError."""

@@ -14,6 +14,8 @@ from typing import Any
 from . import actions
 from .expressions import DEPTH_MAX, Domain, ExpressionLowering, Instances, Slot, can_fail, facts, facts_about
 from .ir import (
+    THEN,
+    WHEN,
     Assign,
     Binary,
     Block,
@@ -25,6 +27,7 @@ from .ir import (
     Claim,
     ClauseIR,
     Compare,
+    Conditional,
     Constant,
     Expression,
     FailureKind,
@@ -103,6 +106,7 @@ class StatementLowering(ExpressionLowering):
         self.turns = turns
         self.is_property = is_property
         self.is_generator = False
+        self.is_leads = False
         self.pure = True
         self.clauses: list[ClauseIR] = []
         self.blocks: list[OpenBlock] = []
@@ -413,11 +417,12 @@ class StatementLowering(ExpressionLowering):
         if isinstance(function, ast.Name) and self.is_variable(function.id):
             return False
         if isinstance(function, ast.Attribute) and self.static(function.value) is None:
-            return False
+            record = self.record_class(function.value)
+            return record is not None and self.program.method(record, function.attr) is not None
         if not isinstance(function, (ast.Name, ast.Attribute)):
             return False
         target = self.callee(node)
-        words = (actions.require, actions.clause, actions.unsigned, actions.signed, indices)
+        words = (actions.require, actions.clause, actions.leads, actions.unsigned, actions.signed, indices)
         return target is actions.choose or (callable(target) and hasattr(target, "__code__") and target not in words)
 
     def choice(self, node: ast.Call) -> Value:
@@ -554,8 +559,27 @@ class StatementLowering(ExpressionLowering):
         self.check_present(value, kind, node.value)
         self.block.terminator = Return(self.coerce(value, kind, node.value, self.returns.type))
 
+    def leads_return(self, node: ast.Return) -> None:
+        """A leads-to returns `when` + 2 * `then`."""
+        call = node.value
+        given = {word.arg: word.value for word in call.keywords} if isinstance(call, ast.Call) else {}
+        if not isinstance(call, ast.Call) or self.callee(call) is not actions.leads or call.args or (
+            set(given) != {"when", "then"}
+        ):
+            raise self.refusal(
+                node, "leads-return", "a leads-to returns something else", "write return leads(when=…, then=…)"
+            )
+        first, second = (
+            Conditional(self.boolean(value), Constant(WHEN if word == "when" else THEN), Constant(0))
+            for word, value in given.items()
+        )
+        self.block.terminator = Return(Binary("+", first, second, self.where(node)))
+
     def property_return(self, node: ast.Return) -> None:
         """A property that returns a bool is one clause; one that yields may return early without a value."""
+        if self.is_leads:
+            self.leads_return(node)
+            return
         if node.value is not None and self.is_generator:
             raise self.refusal(
                 node, "return-clause", "a property that yields clauses returns a value", "yield a clause"

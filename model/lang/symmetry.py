@@ -269,6 +269,8 @@ def check(program: Program, names: Sequence[str], sizes: Sizes) -> Sorts:
         given = results[prop.action] if prop.action is not None else ()
         count = len(program.functions[prop.function].parameters)
         checker.function(prop.function, given[:count])
+    for leads in program.liveness:
+        checker.function(leads.function, tuple(sorts.of_type(parameter.type) for parameter in leads.parameters))
     return sorts
 
 

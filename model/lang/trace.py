@@ -24,8 +24,8 @@ Plain = Any
 class Violation:
     """What broke: the property, its clause, and which elements broke it (`page` 3).
 
-    `kind` is "invariant", "step", "refinement", "initial", "deadlock" or a failure kind's name ("ASSERT", …);
-    `elements` are (sort or name, value) pairs; `position` is file:line of the clause or of the failing line."""
+    `kind` is "invariant", "step", "refinement", "initial", "leads-to", "deadlock" or a failure kind's name ("ASSERT",
+    …); `elements` are (sort or name, value) pairs; `position` is file:line of the clause or of the failing line."""
 
     property: str
     clause: str
@@ -49,7 +49,9 @@ class Step:
 @dataclass(frozen=True)
 class Trace:
     """A run. `spec` is a name or file as the command line takes it; `shortest` says whether no shorter one exists;
-    `reachable` is False when the first state was not reached from an initial state (induction)."""
+    `reachable` is False when the first state was not reached from an initial state (induction). With `loop`, a number
+    of a step, it is an infinite run: the last state is the one after that step, and the steps in between repeat for
+    ever; if there are none, the machine stands still for ever."""
 
     spec: str
     scope: Mapping[str, int]

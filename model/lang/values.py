@@ -8,6 +8,7 @@ import typing
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from .actions import Leads
 from .ir import BooleanType, Expression, IntegerType, LeafType, MachineType
 from .records import Array, FieldType, Record, field_type
 from .sorts import AnnotationError, FromScope, scalar_type
@@ -64,8 +65,8 @@ class Signature:
 
 def signature_of(annotation: Any) -> Signature:
     """What a parameter's or result's annotation means; raises AnnotationError."""
-    if annotation is None or annotation is type(None):
-        return Signature(None)
+    if annotation is None or annotation is type(None) or annotation is Leads:
+        return Signature(None)  # what a leads-to returns is its own affair, see StatementLowering.leads_return
     if annotation is int:
         return Signature(Kind.INTEGER)
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):

@@ -89,6 +89,7 @@ class ModuleEmitter:
     def _callees_first(self) -> list[str]:
         wanted = [self.program.init, *(a.function for a in self.program.actions)]
         wanted += [p.function for p in self.program.properties]
+        wanted += [leads.function for leads in self.program.liveness]
         order: list[str] = []
         state: dict[str, int] = {}
         stack = [(name, False) for name in reversed(wanted)]

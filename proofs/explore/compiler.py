@@ -24,6 +24,7 @@ from ...model.lang.ir import Program
 from ..cache import cache_directory
 from .codegen import ModuleEmitter
 from .driver import SIGNATURES, Driver
+from .liveness_code import LIVENESS_SIGNATURES, LivenessCode
 
 _MAGIC = b"kmemspec-native/1\n"
 
@@ -42,14 +43,14 @@ class Compiled:
 class Native:
     """Loaded machine code: `functions` by name, each called with the context's address."""
 
-    def __init__(self, compiled: Compiled, target: Any) -> None:
+    def __init__(self, compiled: Compiled, target: Any, signatures: Mapping[str, int] = SIGNATURES) -> None:
         self.compiled = compiled
         empty = llvm.parse_assembly("")
         self._engine = llvm.create_mcjit_compiler(empty, target)
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(compiled.code))
         self._engine.finalize_object()
         self.functions: Mapping[str, Callable[..., int]] = {
-            name: self._function(name, arguments) for name, arguments in SIGNATURES.items()
+            name: self._function(name, arguments) for name, arguments in signatures.items()
         }
 
     def _function(self, name: str, arguments: int) -> Callable[..., int]:
@@ -62,22 +63,25 @@ def native(program: Program, quick: bool = False) -> Native:
     time, for searches that end soon."""
     target = _target_machine(quick)
     path = _cache_path(program, quick)
+    signatures = {**SIGNATURES, **(LIVENESS_SIGNATURES if program.liveness else {})}
     compiled = _read(path)
     if compiled is not None:
         try:
-            return Native(compiled, target)
+            return Native(compiled, target, signatures)
         except (RuntimeError, OSError):
             target = _target_machine(quick)
     compiled = compile_program(program, target, quick)
     _write(path, compiled)
-    return Native(compiled, _target_machine(quick))
+    return Native(compiled, _target_machine(quick), signatures)
 
 
 def compile_program(program: Program, target: Any = None, quick: bool = False) -> Compiled:
     """Generate, optimise (unless it is to be quick) and emit."""
     target = target or _target_machine(quick)
     emitter = ModuleEmitter(program)
-    Driver(emitter)
+    driver = Driver(emitter)
+    if program.liveness:
+        LivenessCode(driver)
     module = llvm.parse_assembly(str(emitter.module))
     module.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=0 if quick else 2)

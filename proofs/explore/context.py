@@ -56,6 +56,32 @@ SCALARS = (
     "original",  # address of room for a state
     "candidate",
     "orbits",  # states that the states stand for, together
+    "renamed",  # the renaming that canonicalise chose last, plus one; 0: none
+    "elements",  # liveness (see liveness_code): how many tuples of elements the property is about
+    "element_values",  # address of their values
+    "element_images",  # address of their numbers under each renaming
+    "labels",  # address of a byte for each node: what holds there
+    "places",  # address of each node's place among the pending ones, plus one
+    "nodes",  # address of the pending nodes
+    "origins",  # address of the place from which each was reached
+    "vias",  # address of the renaming on the way
+    "starts",  # address of each one's first edge
+    "edges",  # address of the edges
+    "edges_room",
+    "enabled",  # address of the bits of the fair instances that are enabled in each
+    "fair_words",  # words of such bits
+    "fair_count",
+    "fair_images",  # address of the fair instances' numbers under each renaming
+    "fairness",  # address of what is assumed of each action: base, stride, quiet
+    "pending_nodes",
+    "pended",  # how many of them have their edges
+    "edge_count",
+    "edges_full",
+    "when_nodes",  # nodes in which something is due
+    "components",  # address of each pending node's component
+    "component_count",
+    "scratch",  # address of room for the algorithms
+    "cursors",  # … and of more
     "strict",  # 1: quantifiers over symmetric sorts evaluate every element, so that no failure depends on their order
 )
 STOP_VIOLATION, STOP_MEMORY, STOP_STATES, STOP_CHOICES = 1, 2, 3, 4

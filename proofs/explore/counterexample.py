@@ -6,7 +6,7 @@ the next one, or the violation itself, comes out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from ...model.lang.trace import FlatStep, Trace, Violation, to_step
@@ -14,6 +14,8 @@ from . import context as shared
 from . import status
 from .machine import NativeMachine, RawStep
 from .store import StateStore
+
+Allowed = Callable[[int, tuple[int, ...]], bool]
 
 
 def trace_of(
@@ -65,7 +67,7 @@ class Rebuilder:
             ending = self._ending(index, state, path[-1])
             if ending is not None:
                 last, violation = ending
-                return [*self._steps(path), *last], violation
+                return [*self.steps(path), *last], violation
         raise self._not_reproduced("the end of a counterexample")
 
     def _ending(self, index: int, state: int, words: bytes) -> tuple[list[FlatStep], Violation] | None:
@@ -88,7 +90,13 @@ class Rebuilder:
 
     def path(self, number: int) -> list[FlatStep]:
         """The steps from an initial state to a state."""
-        return self._steps(next(self._paths(number)))
+        return self.steps(next(self._paths(number)))
+
+    def states_to(self, number: int) -> list[bytes]:
+        """The states of a real path to a state as the search has it."""
+        self.machine.set("strict", 0)  # as in `counterexample`
+        wanted = self.store.words(number)
+        return next(path for path in self._paths(number) if path[-1] == wanted)
 
     def _paths(self, number: int) -> Iterator[list[bytes]]:
         """The states of a real path to a state, or to one that it stands for; under every renaming."""
@@ -119,11 +127,11 @@ class Rebuilder:
                 return words
         raise self._not_reproduced("a step of the search")
 
-    def _steps(self, path: Sequence[bytes]) -> list[FlatStep]:
+    def steps(self, path: Sequence[bytes]) -> list[FlatStep]:
         """The steps of a path whose states are known."""
         steps = [self._initial(path[0])]
         for before, after in pairwise(path):
-            steps.append(self._between(before, after))
+            steps.append(self.between(before, after))
         return steps
 
     def _initial(self, words: bytes) -> FlatStep:
@@ -132,9 +140,10 @@ class Rebuilder:
                 return flat_step(self.machine, -1, (), step)
         raise self._not_reproduced("an initial state")
 
-    def _between(self, before: bytes, after: bytes) -> FlatStep:
+    def between(self, before: bytes, after: bytes, allowed: Allowed = lambda action, arguments: True) -> FlatStep:
+        """A step between two states, of an action (with its arguments) that is allowed."""
         for action, arguments, step in self.machine.raw_transitions(before):
-            if step.status == status.OK and step.words == after:
+            if step.status == status.OK and step.words == after and allowed(action, arguments):
                 return flat_step(self.machine, action, arguments, step)
         raise self._not_reproduced("a step of the search")
 

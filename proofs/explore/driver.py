@@ -235,7 +235,7 @@ class Driver:
             mixed = builder.call(self.hash, [pointer, words])
             slot = code.variable(builder.and_(mixed, mask))
             with code.loop() as empty:
-                code.leave_if(code.test(self._slot(code, builder.load(slot)), "==", 0), empty)
+                code.leave_if(code.test(self.entry_at(code, builder.load(slot)), "==", 0), empty)
                 builder.store(builder.and_(builder.add(builder.load(slot), int64(1)), mask), slot)
             self._enter(code, builder.load(slot), mixed, number)
         builder.ret_void()
@@ -245,7 +245,7 @@ class Driver:
         builder = code.builder
         return builder.gep(builder.bitcast(code.pointer("table"), I32.as_pointer()), [slot])
 
-    def _slot(self, code: Code, slot: Value) -> Value:
+    def entry_at(self, code: Code, slot: Value) -> Value:
         """An entry of the table, 0 when it is empty."""
         return code.builder.zext(code.builder.load(self._slot_place(code, slot)), I64)
 
@@ -256,13 +256,13 @@ class Driver:
         entry = builder.or_(tag, builder.add(number, int64(1)))
         builder.store(builder.trunc(entry, I32), self._slot_place(code, slot))
 
-    def _alike(self, code: Code, entry: Value, mixed: Value) -> Value:
+    def alike(self, code: Code, entry: Value, mixed: Value) -> Value:
         """Whether an entry's hash bits are those of a hash."""
         builder = code.builder
         differing = builder.xor(entry, builder.lshr(mixed, int64(32)))
         return code.test(builder.and_(differing, builder.not_(code.get("table_mask"))), "==", 0)
 
-    def _number(self, code: Code, entry: Value) -> Value:
+    def number_in(self, code: Code, entry: Value) -> Value:
         """The state number of an entry."""
         return code.builder.sub(code.builder.and_(entry, code.get("table_mask")), int64(1))
 
@@ -281,10 +281,10 @@ class Driver:
         words, mask = code.get("words"), code.get("table_mask")
         slot = code.variable(builder.and_(mixed, mask))
         with code.loop() as empty:
-            entry = self._slot(code, builder.load(slot))
+            entry = self.entry_at(code, builder.load(slot))
             code.leave_if(code.test(entry, "==", 0), empty)
-            with code.when(self._alike(code, entry, mixed)):
-                other = builder.call(self.address, [context, self._number(code, entry)])
+            with code.when(self.alike(code, entry, mixed)):
+                other = builder.call(self.address, [context, self.number_in(code, entry)])
                 with code.when(self.same(code, state, other, words)):
                     code.returns(-1)
             builder.store(builder.and_(builder.add(builder.load(slot), int64(1)), mask), slot)
@@ -409,9 +409,9 @@ class Driver:
 
         with code.each(0, total) as index:
             mixed = code.word(entry_of(index), 0)
-            entry = self._slot(code, builder.and_(mixed, code.get("table_mask")))
-            with code.when(builder.and_(self._alike(code, entry, mixed), code.test(entry, "!=", 0))):
-                self.prefetch(code, builder.call(self.address, [code.context, self._number(code, entry)]))
+            entry = self.entry_at(code, builder.and_(mixed, code.get("table_mask")))
+            with code.when(builder.and_(self.alike(code, entry, mixed), code.test(entry, "!=", 0))):
+                self.prefetch(code, builder.call(self.address, [code.context, self.number_in(code, entry)]))
         with code.each(0, total) as index:
             with code.when(code.test(code.get("stop"), ">", shared.STOP_VIOLATION), likely=False):
                 builder.ret_void()
@@ -449,7 +449,7 @@ class Driver:
         builder.ret_void()
         return code.function
 
-    def _every_choice(self, code: Code, function: str, body: Callable[[], None]) -> None:
+    def every_choice(self, code: Code, function: str, body: Callable[[], None]) -> None:
         """Run `body` for each way in which the function can choose."""
         if function not in self.emitter.chooses:
             body()
@@ -502,13 +502,13 @@ class Driver:
             with code.when(code.test(verdict, ">", status.DISABLED)):
                 self._failed(code, verdict, int64(shared.NO_PARENT))
 
-        self._every_choice(code, self.program.init, once)
+        self.every_choice(code, self.program.init, once)
         builder.call(self.flush, [code.context])
         code.put("level_end", code.get("states"))
         code.put("peak", code.get("states"))
         code.returns(code.get("stop"))
 
-    def _every_argument(self, code: Code, action: int, body: Callable[[list[Value]], None]) -> None:
+    def every_argument(self, code: Code, action: int, body: Callable[[list[Value]], None]) -> None:
         """Nested loops over the bounds of the parameters, the last one fastest."""
         parameters = code.pointer("parameters")
         judged = self.judge_step[action] is not None
@@ -536,7 +536,7 @@ class Driver:
         words, parameters = code.get("words"), code.pointer("parameters")
         fired = code.variable(0)
         for index, action in enumerate(self.program.actions):
-            self._every_argument(
+            self.every_argument(
                 code, index, self._fire(code, index, action, (parent, source, words, parameters, fired))
             )
         if self.program.deadlock_free:
@@ -577,7 +577,7 @@ class Driver:
                             with code.when(moved):
                                 builder.call(self.submit, [code.context, target, parent, int64(index)])
 
-            self._every_choice(code, action.function, once)
+            self.every_choice(code, action.function, once)
             code.count(counters, builder.load(enabled))
 
         return with_arguments
@@ -605,7 +605,7 @@ class Driver:
 
     # --- single steps ----------------------------------------------------------------------------------------
 
-    def _switch(self, code: Code, number: Value, cases: int, body: Callable[[int], None]) -> None:
+    def switch(self, code: Code, number: Value, cases: int, body: Callable[[int], None]) -> None:
         """Run `body(case)` for the case that `number` is; each must return."""
         blocks = [code.function.append_basic_block() for _ in range(cases)]
         default = code.function.append_basic_block()
@@ -635,7 +635,7 @@ class Driver:
             values = [code.get(self.shared.arguments + number) for number in range(len(declared.parameters))]
             finish(declared.function, values)
 
-        self._switch(code, code.arguments[1], len(self.program.actions), case)
+        self.switch(code, code.arguments[1], len(self.program.actions), case)
         finish(self.program.init, [])
         self.execute = code.function
 
@@ -647,7 +647,7 @@ class Driver:
         def case(index: int) -> None:
             code.returns(code.builder.call(self.judge_one[index], [code.context, *roots]))
 
-        self._switch(code, code.arguments[1], len(self.program.properties), case)
+        self.switch(code, code.arguments[1], len(self.program.properties), case)
         code.returns(0)
 
     def _insert_target(self) -> None:
@@ -721,7 +721,7 @@ class Driver:
                     code.put(self.shared.arguments + number, builder.add(low, drawn))
                 builder.branch(after)
 
-            self._switch(code, action, actions, arguments)
+            self.switch(code, action, actions, arguments)
             builder.branch(after)
             builder.position_at_end(after)
             with code.when(code.test(builder.load(possible), "!=", 0)):
@@ -751,6 +751,6 @@ class Driver:
                 builder.call(self.judge_step[index], [code.context, *roots, int64(shared.NO_PARENT)])
             builder.branch(after)
 
-        self._switch(code, action, len(self.program.actions), case)
+        self.switch(code, action, len(self.program.actions), case)
         builder.branch(after)
         builder.position_at_end(after)

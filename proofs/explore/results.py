@@ -70,7 +70,8 @@ class Exploration:
     `depth` is the number of steps to the farthest level reached; `transitions` counts completed executions;
     `frontier_peak` is the largest level; `memory_bytes` the peak of what states, parents and table took;
     `cpu_seconds` the time in native code, `compile_seconds` that of making or loading it. With `symmetry`, states,
-    transitions and counts are those of the reduced search; `unreduced` says why a declared symmetry was not used."""
+    transitions and counts are those of the reduced search; `unreduced` says why a declared symmetry was not used.
+    `vacuous` are the leads-to properties in which nothing is ever due."""
 
     verdicts: tuple[Verdict, ...]
     states: int
@@ -89,6 +90,7 @@ class Exploration:
     stopped: str = ""
     symmetry: SymmetryReduction | None = None
     unreduced: str = ""
+    vacuous: tuple[str, ...] = ()
 
     @property
     def never_fired(self) -> tuple[str, ...]:

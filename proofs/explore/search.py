@@ -6,18 +6,20 @@ into verdicts. It comes back to Python every 50 ms or so.
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from ...model.lang.errors import InputError
-from ...model.lang.ir import Program, Sizes
+from ...model.lang.ir import LeadsToIR, Program, Sizes
 from ...model.lang.symmetry import may_hide_failures
 from ...model.lang.verdict import Outcome, Verdict
 from . import context as shared
 from .context import CHOICES, COUNTER_SLOTS, Context
 from .counterexample import NotReproducedError, Rebuilder, found, trace_of
+from .liveness import LeadsAnswer, judge
 from .machine import NativeMachine
 from .results import ActionCount, BranchCoverage, Exploration, Limits, Progress, SymmetryReduction
 from .store import StateStore
@@ -41,7 +43,7 @@ def explore(
     symmetry: bool | Sequence[str] | None = True,
     quick: bool = False,
 ) -> Exploration:
-    """Visit every reachable state of a scope and judge every property.
+    """Visit every reachable state of a scope and judge every property; leads-to properties when all states are known.
 
     With `stop_at_first` false the search goes on and each property gets its own shortest counterexample. `symmetry`:
     True reduces by the sorts that the specification declares symmetric, a sequence by the sorts named in it; both
@@ -53,6 +55,7 @@ def explore(
     search = Search(machine, limits or Limits(), stop_at_first, started)
     try:
         search.run(progress)
+        search.judge_leads(spec, progress)
         return replace(search.result(spec, compile_seconds), unreduced=unreduced)
     finally:
         search.store.release()
@@ -101,6 +104,7 @@ class Search:
         self.complete = False
         self.initial_states = 0
         self.cpu_seconds = 0.0
+        self.leads: list[LeadsAnswer] = []
         machine.set("stop_at_first", int(stop_at_first))
 
     def run(self, progress: OnProgress | None) -> None:
@@ -133,6 +137,34 @@ class Search:
             if progress is not None:
                 progress(self._progress(now))
 
+    def judge_leads(self, spec: str, progress: OnProgress | None) -> None:
+        """Judge the leads-to properties, once every state is known."""
+        undecided = "" if self.complete and self.initial_states else self.stopped or "there is no initial state"
+        reason = undecided or self._hidden()
+
+        def tick() -> str:
+            if progress is not None:
+                progress(self._progress(time.monotonic()))
+            return self._time_is_up()
+
+        for index in range(len(self.machine.program.liveness)):
+            if reason:
+                self.leads.append(LeadsAnswer(reason=reason))
+                continue
+            before = time.thread_time()
+            try:
+                self.leads.append(judge(self.machine, self.store, index, spec, ENGINE, tick))
+            except NotReproducedError as unclear:
+                self.leads.append(LeadsAnswer(reason=str(unclear)))
+            except KeyboardInterrupt:
+                reason = self.stopped = "interrupted"
+                self.leads.append(LeadsAnswer(reason=reason))
+            self.cpu_seconds += time.thread_time() - before
+
+    def _time_is_up(self) -> str:
+        limit = self.limits.seconds
+        return f"time limit of {limit:g} s" if limit is not None and time.monotonic() - self.started > limit else ""
+
     def _timed(self, function: str, *arguments: int) -> int:
         before = time.thread_time()
         try:
@@ -147,7 +179,6 @@ class Search:
         )
 
     def _must_stop(self) -> bool:
-        limit = self.limits.seconds
         reasons = {
             shared.STOP_VIOLATION: "stopped at the first violation",
             shared.STOP_MEMORY: f"memory limit of {self.store.limit / (1 << 20):,.0f} MiB",
@@ -158,8 +189,8 @@ class Search:
             raise InputError(f"an action makes more than {CHOICES} choices", "choose less often in one action")
         if stop:
             self.stopped = reasons[stop]
-        elif limit is not None and time.monotonic() - self.started > limit:
-            self.stopped = f"time limit of {limit:g} s"
+        else:
+            self.stopped = self._time_is_up()
         return bool(self.stopped)
 
     def transitions(self) -> int:
@@ -190,6 +221,11 @@ class Search:
             complete=self.complete,
             stopped=self.stopped,
             symmetry=self._reduction(),
+            vacuous=tuple(
+                leads.identifier
+                for leads, answer in zip(self.machine.program.liveness, self.leads, strict=False)
+                if answer.vacuous
+            ),
         )
 
     def _reduction(self) -> SymmetryReduction | None:
@@ -216,7 +252,32 @@ class Search:
                 verdicts.append(self._verdict(name, Outcome.VIOLATED, bound, trace=trace))
             else:
                 verdicts.append(self._unviolated(name))
+        verdicts += itertools.starmap(self._of_leads, zip(program.liveness, self.leads, strict=False))
         return one_each(verdicts)
+
+    def _of_leads(self, leads: LeadsToIR, answer: LeadsAnswer) -> Verdict:
+        """The verdict about a leads-to."""
+        name, trace = leads.identifier, answer.trace
+        if trace is not None:
+            stem = len(trace.steps) - 1 if trace.loop is None else trace.loop
+            turn = len(trace.steps) - 1 - stem
+            steps = f"{stem} step{'' if stem == 1 else 's'}"
+            then = f"then {turn} for ever" if turn else "then it stands still"
+            bound = f"lasso: {steps}, {then}" if trace.loop is not None else f"a run of {steps}"
+            return self._verdict(name, Outcome.VIOLATED, bound, trace=trace)
+        if answer.reason:
+            return self._verdict(name, Outcome.UNKNOWN, f"{self.machine.get('states'):,} states", reason=answer.reason)
+        reduced = ", elements followed through the renamings" if answer.renamed else ""
+        vacuous = "; it is never due" if answer.vacuous else ""
+        return self._verdict(name, Outcome.HOLDS, f"{self._searched()}{reduced}, {leads.runs_text()}{vacuous}")
+
+    def _searched(self) -> str:
+        """What a complete search has seen."""
+        states, depth = self.machine.get("states"), self.machine.get("depth")
+        reachable = f"all {self.machine.get('orbits'):,} reachable states"
+        if self.machine.symmetry is not None:
+            reachable += f" ({states:,} up to symmetry)"
+        return f"{reachable}, depth {depth}"
 
     def _unviolated(self, name: str) -> Verdict:
         states, depth = self.machine.get("states"), self.machine.get("depth")
@@ -224,11 +285,7 @@ class Search:
         if self.complete and hidden:
             return self._verdict(name, Outcome.UNKNOWN, f"{states:,} states up to symmetry", reason=hidden)
         if self.complete and self.initial_states:
-            orbits = self.machine.get("orbits")
-            reachable = f"all {orbits:,} reachable states"
-            if self.machine.symmetry is not None:
-                reachable += f" ({states:,} up to symmetry)"
-            return self._verdict(name, Outcome.HOLDS, f"{reachable}, depth {depth}")
+            return self._verdict(name, Outcome.HOLDS, self._searched())
         reason = self.stopped or "there is no initial state"
         return self._verdict(name, Outcome.UNKNOWN, f"{states:,} states, all those up to depth {depth}", reason=reason)
 

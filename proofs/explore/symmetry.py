@@ -42,8 +42,10 @@ class PackedSymmetry:
         self.symmetry = symmetry
         self.layout = layout
         self.renamings = tuple(symmetry.renamings())
-        recipes = [self._recipe(renaming) for renaming in self.renamings[1:]]
-        recipes = [recipe for recipe in recipes if not all(word.is_identity(n) for n, word in enumerate(recipe))]
+        made = [(self._recipe(renaming), renaming) for renaming in self.renamings[1:]]
+        made = [(recipe, to) for recipe, to in made if not all(word.is_identity(n) for n, word in enumerate(recipe))]
+        recipes = [recipe for recipe, _ in made]
+        self.acting = tuple(renaming for _, renaming in made)  # the renamings of the recipes, in their order
         self.idle = len(self.renamings) - len(recipes)  # renamings that change no state, the identity among them
         touched = {
             number: sum(not recipe[number].is_identity(number) for recipe in recipes) for number in range(layout.words)

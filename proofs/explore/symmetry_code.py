@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
 
 def emit_canonicalise(code: Code) -> Value:
-    """canonicalise(context, state): rename the state in place; how many renamings lead to what it is now."""
+    """canonicalise(context, state): rename the state in place; how many renamings lead to what it is now. The context's
+    `renamed` is one of them: its number plus one, or 0 for none."""
     builder = code.builder
+    code.put("renamed", 0)
     state = code.arguments[1]
     original, candidate = code.pointer("original"), code.pointer("candidate")
     with code.each(0, code.get("words")) as index:
@@ -41,6 +43,7 @@ def emit_canonicalise(code: Code) -> Value:
             builder.store(builder.add(builder.load(ties), int64(1)), ties)
         with code.when(code.test(builder.load(less), ">", 0)):
             builder.store(int64(1), ties)
+            code.put("renamed", builder.add(renaming, int64(1)))
             order = code.pointer("affected_words")
             with code.each(0, affected) as index:
                 builder.store(code.word(candidate, index), code.at(state, code.word(order, index)))

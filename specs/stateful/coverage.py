@@ -18,6 +18,7 @@ from typing import Any
 
 from ...model.lang import source
 from ...model.lang.ir import Program
+from ...model.lang.records import FieldType, methods_of
 from ...model.lang.spec import Spec
 from .results import BranchCoverage
 
@@ -163,10 +164,11 @@ def _definitions(filename: str) -> dict[tuple[str, int], ast.FunctionDef]:
 
 def _codes(spec: Spec) -> list[CodeType]:
     """The code of every function that the specification's functions name, directly or not."""
-    roots: list[Any] = [spec.init, *spec.actions, *(item.function for item in spec.properties)]
+    roots: list[Any] = [spec.init, *spec.actions, *(item.function for item in spec.safety)]
     if spec.refinement is not None:
         roots += [spec.refinement.mapping, spec.refinement.abstract.init, *spec.refinement.steps.values()]
     pending = [function for function in roots if isinstance(function, FunctionType)]
+    methods = _methods(spec)
     seen: dict[FunctionType, None] = {}
     while pending:
         function = pending.pop()
@@ -177,7 +179,25 @@ def _codes(spec: Spec) -> list[CodeType]:
             value = function.__globals__.get(name)
             if isinstance(value, FunctionType):
                 pending.append(value)
+            pending.extend(methods.get(name, ()))
     return list(dict.fromkeys(function.__code__ for function in seen))
+
+
+def _methods(spec: Spec) -> dict[str, list[FunctionType]]:
+    """The methods of the records in the state by name: whatever calls one of a name may call any of them."""
+    pending = [FieldType(record=spec.state)]
+    if spec.refinement is not None:
+        pending.append(FieldType(record=spec.refinement.abstract.state))
+    found: dict[str, list[FunctionType]] = {}
+    while pending:
+        type_ = pending.pop()
+        if type_.element is not None:
+            pending.append(type_.element)
+        if type_.record is not None:
+            pending.extend(type_.record.field_types().values())
+            for name, function in methods_of(type_.record).items():
+                found.setdefault(name, []).append(function)
+    return found
 
 
 def _names(code: CodeType) -> Iterator[str]:
