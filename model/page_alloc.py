@@ -1,13 +1,14 @@
 """The page allocator proper: zones, zonelists, watermarks, pcp lists and fallback over the buddy lists (Linux 6.1).
 
 The one idea: each function is the kernel's function of that name in mm/page_alloc.c, with its steps in its order, run
-as one atomic step. Where the kernel asks the world outside (does reclaim find anything?) the model chooses. The two
-entries are `alloc_pages` (__alloc_pages()) and `free_pages` (__free_pages()).
+as one atomic step. What decides between trying, waking kswapd, reclaiming and failing is in slowpath.py, with the
+entry `alloc_pages` (__alloc_pages()); `PageAllocator` answers its questions. The other entry is `free_pages`
+(__free_pages()).
 
 Names that differ only by leading underscores in the kernel: `__rmqueue` is the kernel's __rmqueue(), `rmqueue` its
 rmqueue(); `free_one_page` of buddy.py is __free_one_page(), `free_to_zone` here is free_one_page().
 What is left out: cpusets and nodemasks, dirty limits, compaction, memory cgroups, deferred struct page
-initialisation, zone_reclaim_mode (off, as by default), page poisoning; reclaim frees nothing yet.
+initialisation, zone_reclaim_mode (off, as by default), page poisoning.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from .buddy import (
     FreeList,
     MemoryMap,
     MigrateType,
-    Order,
     Page,
     UnsignedLong,
     Zone,
@@ -62,27 +62,17 @@ from .buddy import (
 from .gfp import (
     __GFP_ATOMIC,
     __GFP_COMP,
-    __GFP_DIRECT_RECLAIM,
     __GFP_KSWAPD_RECLAIM,
-    __GFP_MEMALLOC,
     __GFP_MOVABLE,
-    __GFP_NOFAIL,
-    __GFP_NOMEMALLOC,
-    __GFP_NORETRY,
-    __GFP_RETRY_MAYFAIL,
     __GFP_THISNODE,
     ALLOC_CMA,
-    ALLOC_CPUSET,
     ALLOC_HIGHATOMIC,
     ALLOC_KSWAPD,
-    ALLOC_MIN_RESERVE,
     ALLOC_NO_WATERMARKS,
     ALLOC_NOFRAGMENT,
     ALLOC_NON_BLOCK,
     ALLOC_OOM,
     ALLOC_RESERVES,
-    ALLOC_WMARK_HIGH,
-    ALLOC_WMARK_LOW,
     ALLOC_WMARK_MASK,
     WMARK_HIGH,
     WMARK_LOW,
@@ -90,19 +80,14 @@ from .gfp import (
     ZONE_DMA32,
     ZONE_MOVABLE,
     ZONE_NORMAL,
-    gfp_compaction_allowed,
     gfp_migratetype,
-    gfp_to_alloc_flags,
-    gfp_to_alloc_flags_cma,
     gfp_zone,
 )
-from .lang import Array, FromScope, Machine, Range, Record, Sort, bounded, choose, indices, require
+from .lang import Array, FromScope, Machine, Range, Record, Sort, bounded, indices
+from .slowpath import Cpu, Node, PageSource, ZoneType, wakeup_kswapd, watermark_min
 
 ZoneId = Annotated[int, Sort("zone", "zones")]
-Node = Annotated[int, Sort("node", "nodes")]
-Cpu = Annotated[int, Sort("cpu", "cpus")]
 PcpIndex = Annotated[int, Sort("pindex", "pcp_lists")]
-ZoneType = Annotated[int, Sort("zone_type", 4)]
 Watermark = Annotated[int, Sort("watermark", 3)]
 Long = Annotated[int, Machine("long", signed=True)]
 
@@ -133,35 +118,16 @@ class ManagedZone(Zone):
     per_cpu_pageset: Array[Cpu, PerCpuPages]
 
 
-class NodeData(Record):
-    """pg_data_t: what kswapd of a node was asked for; None while nothing was asked."""
-
-    kswapd_order: Order | None
-    kswapd_highest_zoneidx: ZoneType | None
-
-
-class Task(Record):
-    """What the allocator reads of `current` on a CPU."""
-
-    memalloc: bool  # PF_MEMALLOC
-    oom_victim: bool  # tsk_is_oom_victim()
-
-
-class PageAllocator(Record):
+class PageAllocator(PageSource):
     """All of memory: its frames, zones and nodes. The zones are in order of nodes, and of types in a node."""
 
     memory: MemoryMap
     zone: Array[ZoneId, ManagedZone]
-    node: Array[Node, NodeData]
-    current: Array[Cpu, Task]
     pcp_orders: Annotated[int, FromScope("pcp_orders")]  # orders below this one have pcp lists
     pcp_types: Annotated[int, FromScope("pcp_types")]  # MIGRATE_PCPTYPES, or the types there are
     pcp_thp: Annotated[int, FromScope("pcp_thp")]  # whether pageblocks have pcp lists (CONFIG_TRANSPARENT_HUGEPAGE)
     pcp_batch_scale_max: Annotated[int, FromScope("pcp_batch_scale_max")]  # CONFIG_PCP_BATCH_SCALE_MAX
-    costly_order: Annotated[int, FromScope("costly_order")]  # PAGE_ALLOC_COSTLY_ORDER
-    reclaim_retries: Annotated[int, FromScope("reclaim_retries")]  # MAX_RECLAIM_RETRIES
     watermark_boost_factor: Annotated[int, FromScope("watermark_boost_factor")]
-    watch_kswapd: Annotated[int, FromScope("watch_kswapd")]  # whether requests to kswapd are recorded
     watermark_scale_factor: Annotated[int, FromScope("watermark_scale_factor")]
     lowmem_reserve_ratio: Annotated[int, FromScope("lowmem_reserve_ratio")]
     min_free_pages: Annotated[int, FromScope("min_free_pages")]  # vm.min_free_kbytes, in pages
@@ -171,6 +137,24 @@ class PageAllocator(Record):
     references: Annotated[int, FromScope("references")]
     cma_pageblocks: Annotated[int, FromScope("cma_pageblocks")]
     long: Annotated[int, FromScope("long")]  # BITS_PER_LONG
+
+    def get_page_from_freelist(self, cpu: int, nid: int, gfp: int, order: int, alloc_flags: int) -> Page | None:
+        return get_page_from_freelist(self, cpu, nid, gfp, order, alloc_flags)
+
+    def alloc_flags_nofragment(self, nid: int, gfp: int) -> int:
+        return alloc_flags_nofragment(self, zonelist_zone(self, nid, gfp, 0), gfp)
+
+    def wake_all_kswapds(self, nid: int, gfp: int, order: int) -> None:
+        wake_all_kswapds(self, nid, gfp, order)
+
+    def watermark_ok_after_reclaim(self, nid: int, gfp: int, order: int, alloc_flags: int) -> bool:
+        return watermark_ok_after_reclaim(self, nid, gfp, order, alloc_flags)
+
+    def unreserve_highatomic_pageblock(self, nid: int, gfp: int, force: bool) -> bool:
+        return unreserve_highatomic_pageblock(self, nid, gfp, force)
+
+    def drain_all_pages(self) -> None:
+        drain_all_pages(self)
 
 
 # --- zones and pages (include/linux/mmzone.h, mm.h)
@@ -213,16 +197,6 @@ def list_empty(area: FreeArea, migratetype: int) -> bool:
 def wmark_pages(zone: ManagedZone, index: int) -> int:
     """A watermark with the boost (wmark_pages())."""
     return zone.watermark[index] + zone.watermark_boost
-
-
-def cpu_to_node(pages: PageAllocator, cpu: int) -> int:
-    """The node a CPU belongs to (cpu_to_node()): CPUs are dealt out to the nodes in turn."""
-    return cpu % len(pages.node)
-
-
-def numa_mem_id(pages: PageAllocator, cpu: int) -> int:
-    """The node whose memory is nearest to a CPU (numa_mem_id())."""
-    return cpu_to_node(pages, cpu)
 
 
 def node_at_distance(pages: PageAllocator, nid: int, distance: int) -> Node:
@@ -748,7 +722,7 @@ def rmqueue(pages: PageAllocator, cpu: int, z: int, order: int, alloc_flags: int
         page = rmqueue_buddy(pages, z, order, alloc_flags, migratetype)
     if zone.boosted_watermark:
         zone.boosted_watermark = False
-        wakeup_kswapd(pages, z, 0, zone.zone_type)
+        wakeup_kswapd(pages, zone.node, 0, zone.zone_type)
     assert page is None or not bad_range(zone, page), "rmqueue: bad_range()"
     return page
 
@@ -821,19 +795,6 @@ def zone_watermark_unusable_free(zone: ManagedZone, order: int, alloc_flags: int
     return unusable_free
 
 
-def watermark_min(mark: int, alloc_flags: int) -> int:
-    """The mark, lowered by the reserves a request may dip into (__zone_watermark_ok())."""
-    low = mark
-    if alloc_flags & ALLOC_RESERVES != 0:
-        if alloc_flags & ALLOC_MIN_RESERVE != 0:
-            low -= low // 2
-            if alloc_flags & ALLOC_NON_BLOCK != 0:
-                low -= low // 4
-        if alloc_flags & ALLOC_OOM != 0:
-            low -= low // 2
-    return low
-
-
 def area_has_usable_block(pages: PageAllocator, area: FreeArea, alloc_flags: int) -> bool:
     """Whether an order has a free block that a request may take (__zone_watermark_ok(): the high-order check)."""
     if area.nr_free == 0:
@@ -899,19 +860,6 @@ def zone_watermark_fast(
 # --- kswapd (mm/vmscan.c)
 
 
-def wakeup_kswapd(pages: PageAllocator, z: int, order: int, highest_zoneidx: int) -> None:
-    """Tell the kswapd of a zone's node what is wanted (wakeup_kswapd()); it is asleep as long as there is none."""
-    if pages.watch_kswapd == 0:
-        return
-    node = pages.node[pages.zone[z].node]
-    current_zoneidx = node.kswapd_highest_zoneidx
-    if current_zoneidx is None or current_zoneidx < highest_zoneidx:
-        node.kswapd_highest_zoneidx = highest_zoneidx
-    current_order = node.kswapd_order
-    if current_order is None or current_order < order:
-        node.kswapd_order = order
-
-
 def wake_all_kswapds(pages: PageAllocator, nid: int, gfp: int, order: int) -> None:
     """Wake the kswapd of every node in the zonelist (wake_all_kswapds())."""
     last_node: int = -1
@@ -920,7 +868,7 @@ def wake_all_kswapds(pages: PageAllocator, nid: int, gfp: int, order: int) -> No
         if z is None:
             break
         if pages.zone[z].node != last_node:
-            wakeup_kswapd(pages, z, order, gfp_zone(gfp))
+            wakeup_kswapd(pages, pages.zone[z].node, order, gfp_zone(gfp))
             last_node = pages.zone[z].node
 
 
@@ -974,142 +922,17 @@ def get_page_from_freelist(
         alloc_flags &= ~ALLOC_NOFRAGMENT
 
 
-def gfp_pfmemalloc_flags(pages: PageAllocator, cpu: int, gfp: int) -> int:
-    """The rights of a task that frees memory itself or is about to die (__gfp_pfmemalloc_flags())."""
-    if gfp & __GFP_NOMEMALLOC != 0:
-        return 0
-    if gfp & __GFP_MEMALLOC != 0:
-        return ALLOC_NO_WATERMARKS
-    if pages.current[cpu].memalloc:
-        return ALLOC_NO_WATERMARKS
-    if pages.current[cpu].oom_victim:
-        return ALLOC_OOM
-    return 0
-
-
-def alloc_pages_direct_reclaim(
-    pages: PageAllocator, cpu: int, nid: int, gfp: int, order: int, alloc_flags: int, progress: int
-) -> Page | None:
-    """Try again after reclaim, and once more with the pcp lists and a reserve given back
-    (__alloc_pages_direct_reclaim()); `progress` is what try_to_free_pages() reports."""
-    if progress == 0:
-        return None
-    page = get_page_from_freelist(pages, cpu, nid, gfp, order, alloc_flags)
-    if page is not None:  # never true: reclaim frees nothing here, and the same try failed just before
-        return page
-    unreserve_highatomic_pageblock(pages, nid, gfp, False)
-    drain_all_pages(pages)
-    return get_page_from_freelist(pages, cpu, nid, gfp, order, alloc_flags)
-
-
-def should_reclaim_retry(
-    pages: PageAllocator, nid: int, gfp: int, order: int, alloc_flags: int, no_progress_loops: int
-) -> bool:
-    """Whether reclaim could still help (should_reclaim_retry(), after it counted the loops); nothing is reclaimable
-    here beyond what is free."""
-    if no_progress_loops <= pages.reclaim_retries:
-        for position in indices(pages.zone):
-            z = zonelist_zone(pages, nid, gfp, position)
-            if z is None:
-                break
-            available = zone_page_state(pages.zone[z].nr_free_pages)
-            mark = wmark_pages(pages.zone[z], WMARK_MIN)
-            if zone_watermark_check(pages, z, order, mark, gfp_zone(gfp), alloc_flags, available):
-                return True
-    return unreserve_highatomic_pageblock(pages, nid, gfp, True)
-
-
-def alloc_pages_may_oom(pages: PageAllocator, cpu: int, nid: int, gfp: int, order: int) -> Page | None:
-    """The last try before the OOM killer, with a very high mark (__alloc_pages_may_oom()); no task is killed here."""
-    flags = ALLOC_WMARK_HIGH | ALLOC_CPUSET
-    page = get_page_from_freelist(pages, cpu, nid, gfp & ~__GFP_DIRECT_RECLAIM, order, flags)
-    if page is not None:
-        return page
-    if order > pages.costly_order or gfp & (__GFP_RETRY_MAYFAIL | __GFP_THISNODE) != 0 or gfp_zone(gfp) < ZONE_NORMAL:
-        return None
-    if gfp & __GFP_NOFAIL != 0:
-        page = get_page_from_freelist(pages, cpu, nid, gfp, order, ALLOC_NO_WATERMARKS)
-    return page
-
-
-@bounded("slowpath_turns")
-def alloc_pages_slowpath(pages: PageAllocator, cpu: int, nid: int, gfp: int, order: int) -> Page | None:
-    """What a request does when the fast path failed (__alloc_pages_slowpath()).
-
-    Reclaim reports progress or none, as the world outside decides, and at most once: what it freed others took. A
-    request with __GFP_NOFAIL waits instead of failing: its step does not happen until it can. The kernel's second try
-    at once, with the same rights, is left out: in one atomic step it finds what the first found."""
-    can_direct_reclaim = gfp & __GFP_DIRECT_RECLAIM != 0
-    can_compact = gfp_compaction_allowed(gfp)
-    costly_order = order > pages.costly_order
-    if can_direct_reclaim:
-        gfp &= ~__GFP_ATOMIC
-    no_progress_loops = 0
-    progressed = False
-    tried = False
-    alloc_flags = gfp_to_alloc_flags(gfp, order)
-    if alloc_flags & ALLOC_KSWAPD != 0:
-        wake_all_kswapds(pages, nid, gfp, order)
-    page = get_page_from_freelist(pages, cpu, nid, gfp, order, alloc_flags)
-    if page is not None:
-        return page
-    compact_first = can_direct_reclaim and can_compact and costly_order
-    give_up = compact_first and gfp & __GFP_NORETRY != 0 and gfp_pfmemalloc_flags(pages, cpu, gfp) == 0
-    while not give_up:
-        if alloc_flags & ALLOC_KSWAPD != 0:
-            wake_all_kswapds(pages, nid, gfp, order)
-        reserve_flags = gfp_pfmemalloc_flags(pages, cpu, gfp)
-        if reserve_flags != 0:
-            alloc_flags = gfp_to_alloc_flags_cma(gfp, reserve_flags) | (alloc_flags & ALLOC_KSWAPD)
-        if reserve_flags != 0 or tried:
-            page = get_page_from_freelist(pages, cpu, nid, gfp, order, alloc_flags)
-            if page is not None:
-                return page
-        tried = True
-        if not can_direct_reclaim or pages.current[cpu].memalloc:
+def watermark_ok_after_reclaim(pages: PageAllocator, nid: int, gfp: int, order: int, alloc_flags: int) -> bool:
+    """Whether some zone would pass its lowest mark if all that is reclaimable were free (should_reclaim_retry())."""
+    for position in indices(pages.zone):
+        z = zonelist_zone(pages, nid, gfp, position)
+        if z is None:
             break
-        progress = 0
-        if not progressed:
-            progress = choose(range(2))
-            progressed = progress != 0
-        page = alloc_pages_direct_reclaim(pages, cpu, nid, gfp, order, alloc_flags, progress)
-        if page is not None:
-            return page
-        if gfp & __GFP_NORETRY != 0:
-            break
-        if costly_order and (not can_compact or gfp & __GFP_RETRY_MAYFAIL == 0):
-            break
-        if progress != 0 and not costly_order:
-            no_progress_loops = 0
-        else:
-            no_progress_loops += 1
-        retry = should_reclaim_retry(pages, nid, gfp, order, alloc_flags, no_progress_loops)
-        if retry:
-            continue
-        page = alloc_pages_may_oom(pages, cpu, nid, gfp, order)
-        if page is not None:
-            return page
-        break
-    if gfp & __GFP_NOFAIL != 0 and can_direct_reclaim:
-        page = get_page_from_freelist(pages, cpu, nid, gfp, order, ALLOC_MIN_RESERVE)
-        require(page is not None)
-    return page
-
-
-def alloc_pages(pages: PageAllocator, cpu: int, nid: int | None, gfp: int, order: int) -> Page | None:
-    """Allocate 2**order contiguous pages, near a node if one is named (__alloc_pages())."""
-    if order >= len(pages.zone[0].free_area):  # never true: no client here asks for MAX_ORDER or more
-        return None
-    preferred_nid: int = cpu_to_node(pages, cpu)
-    if nid is not None:
-        preferred_nid = nid
-    alloc_flags = gfp_to_alloc_flags_cma(gfp, ALLOC_WMARK_LOW)
-    preferred = zonelist_zone(pages, preferred_nid, gfp, 0)
-    alloc_flags |= alloc_flags_nofragment(pages, preferred, gfp)
-    page = get_page_from_freelist(pages, cpu, preferred_nid, gfp, order, alloc_flags)
-    if page is not None:
-        return page
-    return alloc_pages_slowpath(pages, cpu, preferred_nid, gfp, order)
+        available = pages.zone_reclaimable_pages(z) + zone_page_state(pages.zone[z].nr_free_pages)
+        mark = wmark_pages(pages.zone[z], WMARK_MIN)
+        if zone_watermark_check(pages, z, order, mark, gfp_zone(gfp), alloc_flags, available):
+            return True
+    return False
 
 
 # --- page isolation and memory failure (mm/page_isolation.c, mm/page_alloc.c)

@@ -19,8 +19,6 @@ from .buddy import (
 from .gfp import __GFP_COMP
 from .lang import GHOST, Array, FromScope, Range, Record, Sort, action, indices, require
 from .page_alloc import (
-    Cpu,
-    Node,
     PageAllocator,
     ZoneId,
     boot,
@@ -30,12 +28,13 @@ from .page_alloc import (
     unset_migratetype_isolate,
     zone_set_pageset_high_and_batch,
 )
-from .page_alloc import alloc_pages as kernel_alloc_pages
 from .page_alloc import free_pages as kernel_free_pages
 from .page_alloc import get_page_unless_zero as kernel_get_page_unless_zero
 from .page_alloc import put_page as kernel_put_page
 from .page_alloc import put_page_back_buddy as kernel_put_page_back_buddy
 from .page_alloc import take_page_off_buddy as kernel_take_page_off_buddy
+from .slowpath import Cpu, Node
+from .slowpath import alloc_pages as kernel_alloc_pages
 
 Request = Annotated[int, Sort("request", "requests")]
 High = Annotated[int, Range(0, "pcp_high")]

@@ -43,19 +43,17 @@ from ..model.gfp import (
 )
 from ..model.lang import Clauses, Parameter, Refinement, Spec, clause, indices, invariant, step_property
 from ..model.page_alloc import (
-    Cpu,
     ManagedZone,
-    Node,
     eligible,
     has_type,
     order_to_pindex,
     page_zone,
     pcp_allowed_order,
     pindex_to_order,
-    watermark_min,
     wmark_pages,
     zone_watermark_fast,
 )
+from ..model.slowpath import Cpu, Node, watermark_min
 from ..model.zone import (
     Request,
     ZoneMachine,
@@ -933,8 +931,8 @@ SPEC = Spec(
         "slow": {
             "references": 1,
             "zones": 2, "pages": 2, "start1": 2, "pages1": 4, "type": 1, "type1": 2, "orders": 2,
-            "pageblock_order": 1, "migratetypes": 2, "pcp_orders": 1, "long": 6, "min_free_pages": 2, "requests": 4,
-            "gfp": 0xCC0, "gfp1": 0x90CC0, "gfp2": 0x8CC0, "gfp3": 0xCC1, "reclaim_retries": 1, "tasks": 1,
+            "pageblock_order": 1, "migratetypes": 2, "pcp_orders": 1, "long": 6, "min_free_pages": 3, "requests": 4,
+            "gfp": 0xCC0, "gfp1": 0x98CC0, "gfp2": 0x8CC0, "gfp3": 0xCC1, "reclaim_retries": 1, "tasks": 1,
             "watch_kswapd": 0, "watermark_boost_factor": 15000, "costly_order": 0,
         },
         # A zone of four pageblocks, the fewest that are boosted; only movable requests get the pages of three.

@@ -31,15 +31,14 @@ from kmemspec.model.lang.errors import ScopeError
 from kmemspec.model.lang.records import Store
 from kmemspec.model.page_alloc import (
     PageAllocator,
-    alloc_pages,
     boot,
     fallback_type,
     free_pages,
     nr_pcp_free,
     order_to_pindex,
-    watermark_min,
     zonelist_zone,
 )
+from kmemspec.model.slowpath import alloc_pages, watermark_min
 from kmemspec.proofs.explore import explore
 from kmemspec.specs.loading import load
 from kmemspec.specs.zone import SPEC
