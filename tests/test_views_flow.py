@@ -192,6 +192,7 @@ def test_the_picture_can_be_taken_in(target: str) -> None:
         actions, named = flow.actions_of(loaded.spec, loaded.program, name)
         found = flow.chart(loaded.program, actions, name, flow.Options(named=named))
         assert len(found.boxes) <= max(flow.BOXES, len(actions) + 5, len(actions) + len(named))
+        assert named <= {box.name for box in found.boxes}, "a function that the flow names is called by none it names"
         if shutil.which("dot"):
             plain = render.run_dot(flow_dot.dot(found), "plain").decode().split("\n", 1)[0].split()
             assert float(plain[2]) <= 3.0 * float(plain[3])
@@ -200,6 +201,9 @@ def test_the_picture_can_be_taken_in(target: str) -> None:
 def test_names_of_flows(stack: Loaded) -> None:
     with pytest.raises(InputError, match=r"stack has no flow 'nope'; it has: alloc, take"):
         flow.actions_of(stack.spec, stack.program, "nope")
+    assert flow.first_flow(stack.spec) == "alloc"
+    with pytest.raises(InputError, match=r"blocks has no flows; name an action: --flow NAME"):
+        flow.first_flow(load("blocks").spec)
 
 
 @pytest.mark.parametrize("flows", ['{"x": ()}', '{"x": (pop,)}', '{"x": take}', '{1: (take,)}', "[take]"])

@@ -20,6 +20,7 @@ COVERS = {
     "held": (HELD, HELD_LINE, "held by a client"),
     "pcp": ("#f6efc3", "#8a7a16", "on a cpu's page list"),
     "slab": ("#e6dcf3", "#6a4b9c", "slab"),
+    "user": (HELD, HELD_LINE, "user memory"),
     "none": ("url(#bare)", QUIET, "page in no block"),
     "twice": ("url(#twice)", RED, "page in two blocks"),
     "outside": ("#e9e9e9", FRAME, "outside the zone"),

@@ -11,15 +11,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..model.lang.trace import Plain, Trace
-from . import slab_map
+from . import lru_dot, lru_drawing, lru_map, lru_reader, slab_map
 from .canvas import COVERS
 from .changes import Culprits, Grid, Path, Row, call_text, changes, layout, path_text, value_text
+from .dot_labels import cell as _cell
+from .dot_labels import font as _font
+from .dot_labels import table as _table
+from .lru_map import LRU
 from .memory_map import Area, Block, FreeList, Memory, MemoryMap, culprits, lanes_of, read, shown_link, type_name
 from .slab_drawing import KINDS, Marks, worth_drawing
 from .slab_map import SLUB, CacheView, Cell, Freelist, SlabView
 from .svg import Options, varied
-from .table import blame, elements_text, headline, standing, title
-from .text import markup
+from .table import blame, elements_text, headline, loop_text, standing, title
 
 if TYPE_CHECKING:
     from graphviz import Digraph  # type: ignore[import-untyped]
@@ -56,25 +59,10 @@ def graph(trace: Trace, options: Options | None = None) -> Digraph:
     )
     whole.node("steps", f"<{drawing.steps()}>")
     drawing.freelists(whole)
+    drawing.links(whole)
     if drawing.map is not None:
         drawing.lists(whole, drawing.map)
     return whole
-
-
-def _font(text: str, colour: str = "", bold: bool = False, size: int = 0, limit: int = 200) -> str:
-    inside = markup(text, limit).replace("\\", "&#92;") or " "
-    if bold:
-        inside = f"<B>{inside}</B>"
-    attributes = (f' COLOR="{colour}"' if colour else "") + (f' POINT-SIZE="{size}"' if size else "")
-    return f"<FONT{attributes}>{inside}</FONT>" if attributes else inside
-
-
-def _cell(content: str, attributes: str = "") -> str:
-    return f"<TD{' ' if attributes else ''}{attributes}>{content}</TD>"
-
-
-def _table(rows: Iterable[str], attributes: str) -> str:
-    return f"<TABLE ALIGN=\"LEFT\" {attributes}>{''.join(f'<TR>{row}</TR>' for row in rows)}</TABLE>"
 
 
 class _Drawing:
@@ -86,8 +74,10 @@ class _Drawing:
         state = trace.steps[-1].state
         self.map = options.memory_map.within(state)
         self.slabs = SLUB.within(state)
+        self.lru = LRU.of(trace)
         self.named = slab_map.Guilty() if self.slabs is None else slab_map.guilty(trace, self.slabs.slots(state))
         lengths = options.memory_map.lengths(state) | (self.slabs.lengths(state) if self.slabs is not None else {})
+        lengths |= self.lru.lengths(state) if self.lru is not None else {}
         self.culprits = Culprits(trace, options.dimension_sorts, lengths)
         self.varied = varied(trace)
         self.pages: frozenset[int] = frozenset()
@@ -122,8 +112,11 @@ class _Drawing:
             )
             words = call_text(steps[number]) if number or self.trace.reachable else "some state, perhaps unreachable"
             words = f"{number} {words}" + (f"  {blame(self.trace)}" if broken else "")
+            if number == self.trace.loop and not last:
+                words += f"  ↺ {loop_text(self.trace)}"
             heading = _font(words, RED if broken else "", True)
-            tables = [*self._slabs(before, state, changed, broken), *self._state(state, changed, broken, last)]
+            tables = [*self._slabs(before, state, changed, broken), *self._lru(before, state, changed, broken),
+                      *self._state(state, changed, broken, last)]
             rows.append(_cell(
                 _table((_cell(part, 'ALIGN="LEFT"') for part in (heading, *tables)), 'BORDER="0" CELLSPACING="2"'),
                 f'ALIGN="LEFT" BORDER="{3 if broken else 1}" COLOR="{RED if broken else FRAME}"',
@@ -135,20 +128,29 @@ class _Drawing:
         scalars, grids = layout(state)
         if here is not None:
             yield self._map(read(state, here, self.trace.scope), here.touched(changed), broken, last)
-            scalars = tuple(scalar for scalar in scalars if not here.covers(scalar[0]) and scalar[0] in self.varied)
+        if here is not None or self.lru is not None:
+            scalars = tuple(one for one in scalars if not self._drawn_already(one[0]) and one[0] in self.varied)
         if scalars:
             yield "  ".join(self._scalar(path, value, changed) for path, value in scalars[:12])
         count = 0
         for grid in grids:
-            rows = [row for row in grid.rows if row.cells and not (here and self._hidden(row, here, changed, last))]
+            rows = [row for row in grid.rows if row.cells and not self._hidden(row, here, changed, last)]
             count += len(rows)
             if rows and count <= ROWS:
                 yield self._grid(Grid(grid.path, grid.columns, tuple(rows)), changed, broken)
 
-    def _hidden(self, row: Row, here: MemoryMap, changed: frozenset[Path], last: bool) -> bool:
-        """Whether a row is shown as a map, or nothing in it changes (in an earlier step: in this step)."""
-        shown, first, pages = self.varied if last else changed, row.cells[0][0], tuple(here.pages.split("."))
-        return here.covers(first) or (self.slabs is not None and self.slabs.covers(first)) or not any(
+    def _drawn_already(self, path: Path) -> bool:
+        """Whether the map, the slabs or the lists show the value at this path."""
+        return any(part is not None and part.covers(path) for part in (self.map, self.slabs, self.lru))
+
+    def _hidden(self, row: Row, here: MemoryMap | None, changed: frozenset[Path], last: bool) -> bool:
+        """Whether a row is shown in a picture of its own, or nothing in it changes (in an earlier step: in this
+        step)."""
+        if here is None and self.lru is None:
+            return False
+        shown, first = self.varied if last else changed, row.cells[0][0]
+        pages = tuple(here.pages.split(".")) if here is not None else ("",)
+        return self._drawn_already(first) or not any(
             path in shown or (last and self.slabs is None and path[: len(pages)] != pages
                               and self.culprits.points_at(path)) for path, _ in row.cells)
 
@@ -182,6 +184,30 @@ class _Drawing:
                 self._value(path, value, changed, broken) for path, value in row.cells[start:stop]
             ))
         return _table(rows, 'BORDER="0" CELLBORDER="1" CELLSPACING="1"')
+
+    # --- LRU lists -----------------------------------------------------------------------------------------------
+
+    def _lru(self, before: Plain, state: Plain, changed: frozenset[Path], broken: bool) -> Iterator[str]:
+        """The lists of a state that has some, with page tables, swap and the page cache."""
+        if self.lru is not None and self.lru.fits(state):
+            yield lru_dot.state_table(lru_reader.read(state, self.lru), self._marks(before, changed, broken))
+
+    def _marks(self, before: Plain, changed: frozenset[Path], broken: bool) -> lru_drawing.Marks:
+        here = self.lru or LRU
+        earlier = lru_reader.read(before, here) if before is not None and here.fits(before) else None
+        named = lru_map.guilty(self.trace) if broken else lru_map.Guilty()
+        return lru_drawing.Marks(changed, earlier, named, here)
+
+    def links(self, whole: Digraph) -> None:
+        """The lists of the last step as chains, with the links of page tables, swap slots and the page cache."""
+        steps, here = self.trace.steps, self.lru
+        if here is None:
+            return
+        before = steps[-2].state if len(steps) > 1 else None
+        changed = frozenset(change.path for change in changes(before, steps[-1].state)) if before is not None else (
+            frozenset[Path]())
+        marks = self._marks(before, changed, self.trace.violation is not None)
+        lru_dot.draw_links(whole, lru_reader.read(steps[-1].state, here), marks)
 
     # --- slabs ---------------------------------------------------------------------------------------------------
 

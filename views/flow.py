@@ -81,12 +81,19 @@ class Chart:
     boxes: tuple[Box, ...]
 
 
+def first_flow(spec: Spec) -> str:
+    """The flow that is drawn when none is named."""
+    if not spec.flows:
+        raise InputError(f"{spec.name} has no flows", "name an action: --flow NAME")
+    return next(iter(spec.flows))
+
+
 def actions_of(spec: Spec, program: Program, name: str) -> tuple[tuple[str, ...], frozenset[str]]:
     """The actions that a flow name means, and the functions below them that it names; an action's own name means
     itself."""
     names = [action.name for action in program.actions]
     if name in spec.flows:
-        flow = [function.__name__ for function in spec.flows[name]]
+        flow = [function.__qualname__.rpartition("<locals>.")[2] for function in spec.flows[name]]
         return tuple(item for item in flow if item in names), frozenset(flow) - frozenset(names)
     if name in names:
         return (name,), frozenset()
@@ -134,9 +141,18 @@ class _Drawing:
     def calls(self, name: str) -> list[str]:
         """The functions that a function calls, in order, without those that are one line."""
         function = self.program.functions[name]
-        found = [item.function for number in sorted(self.folding.reachable(function))
+        found = [self.target(item.function) for number in sorted(self.folding.reachable(function))
                  for item in function.blocks[number].instructions if isinstance(item, Call)]
         return [called for called in dict.fromkeys(found) if not self.is_line(called) and self.is_wanted(called)]
+
+    def target(self, called: str) -> str:
+        """What a call comes to: a method that does nothing but call another function stands for that function."""
+        function = self.program.functions[called]
+        if "." in function.source and len(function.blocks) == 1 and function.source not in self.options.named:
+            made = [item for item in function.blocks[0].instructions if isinstance(item, Call)]
+            if len(made) == 1 and not any(isinstance(item, Store) for item in function.blocks[0].instructions):
+                return self.target(made[0].function)
+        return called
 
     def is_wanted(self, called: str) -> bool:
         """Whether a function may have a box: where the flow names functions, only those do."""
@@ -193,7 +209,8 @@ class _Drawing:
             if not self.options.detail and self.is_noise(statement, function, block, words):
                 continue
             text = words.text(statement)
-            called = words.call_in(statement, block)
+            made = words.call_in(statement, block)
+            called = None if made is None else self.target(made)
             kind, box = self.call_of(called) if called is not None else ("steps", None)
             lines = [*words.label(statement), text]
             if kind == "summary" and called is not None:
@@ -330,20 +347,29 @@ class Words:
 
 
 class _Shortener(ast.NodeTransformer):
-    """Calls without the records that are passed whole through them: `expand(page, low, high)`."""
+    """Calls without the records that are passed whole through them: `expand(page, low, high)`. Of a method's name, one
+    among the program's is taken: they all have the parameters of the one they override."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
         self.callees = {other.source: other for other in program.functions.values()}
+        self.methods = {name.rpartition(".")[2]: name for name in self.callees if "." in name}
         self.records: dict[str, tuple[bool, ...]] = {}
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
         if isinstance(node.func, ast.Name) and node.func.id in self.callees and not node.keywords:
-            records = self.parameters(node.func.id)
-            node.args = [argument for argument, record in zip(node.args, records, strict=False)
-                         if not record or any(isinstance(part, ast.Subscript) for part in ast.walk(argument))]
+            node.args = self.kept(node.args, self.parameters(node.func.id))
+        elif isinstance(node.func, ast.Attribute) and node.func.attr in self.methods and not node.keywords:
+            name = node.func.attr
+            node.args = self.kept(node.args, self.parameters(self.methods[name])[1:])
+            node.func = node.func if self.kept([node.func.value], (True,)) else ast.Name(name, ast.Load())
         return node
+
+    def kept(self, arguments: list[ast.expr], records: Sequence[bool]) -> list[ast.expr]:
+        """The values, and the records that are one of many."""
+        return [argument for argument, record in zip(arguments, records, strict=False)
+                if not record or any(isinstance(part, ast.Subscript) for part in ast.walk(argument))]
 
     def parameters(self, name: str) -> tuple[bool, ...]:
         """Which parameters of a function are records: those that are no variables of the IR."""

@@ -37,7 +37,8 @@ class MemoryMap:
     with `cpu_lists` and `cpu_count`. `owner` (or else `holder`) has for each page the order of the block that a client
     holds there, or a record with it, and `kinds` for each pageblock its migrate type. With `slabs`, an array over pages
     of records with `slab_cache`, clients hold objects instead, and the blocks that `large` has a flag for; the order of
-    these is the `compound` of the page, if it is not None.
+    these is the `compound` of the page, if it is not None. `folios` is an array over pages of records with `refcount`:
+    where that is not 0, the page is user memory.
     The scope's `zone_start` and `zone_pages` (with 1, 2… for further zones) say which pages are a zone's; there may be
     a page record for others.
     Elements of a violation whose sort is in `page_names` (or `order_names`) are pages (or orders)."""
@@ -61,6 +62,7 @@ class MemoryMap:
     holder: str = "block"
     slabs: str = "slab"
     large: str = "held_large"
+    folios: str = "folio"
     zone_start: str = "start"
     zone_pages: str = "pages"
     page_names: tuple[str, ...] = ("page", "buddy", "block", "head", "neighbour", "other", "first", "second", "next")
@@ -70,11 +72,11 @@ class MemoryMap:
         """This description with its paths as they are in a state, whose map may be some records deep; None if the
         state has no such pages and lists."""
         for prefix in records_within(state):
-            pages, kinds, zone, owner = (
+            pages, kinds, zone, owner, folios = (
                 ".".join((*prefix, *path.split("."))) if path else ".".join(prefix)
-                for path in (self.pages, self.kinds, self.zone, self.owner)
+                for path in (self.pages, self.kinds, self.zone, self.owner, self.folios)
             )
-            moved = replace(self, pages=pages, kinds=kinds, zone=zone)
+            moved = replace(self, pages=pages, kinds=kinds, zone=zone, folios=folios)
             if moved.fits(state):
                 if isinstance(find(state, self.slabs), list):
                     return replace(moved, owner="")
@@ -174,8 +176,8 @@ ZONE_NAMES = ("zone", "z")
 
 @dataclass(frozen=True)
 class Block:
-    """A block: pages `head` to `stop` (exclusive, within the map), which is "free", "held", on a "pcp" list or a
-    "slab"; `beyond` says that it ends outside the map."""
+    """A block: pages `head` to `stop` (exclusive, within the map), which is "free", "held", on a "pcp" list, a
+    "slab" or of a "user"; `beyond` says that it ends outside the map."""
 
     head: int
     stop: int
@@ -397,6 +399,11 @@ def _blocks(
     elif isinstance(owner, list):
         orders = (held.get(description.order) if isinstance(held, Mapping) else held for held in owner[: len(records)])
         heads += [(page, order, "held") for page, order in enumerate(orders) if order is not None]
+    folios = find(state, description.folios)
+    heads += [
+        (page, 0, "user") for page, folio in enumerate(folios[: len(records)] if isinstance(folios, list) else [])
+        if isinstance(folio, Mapping) and folio.get("refcount") not in (0, None)
+    ]
     heads += [
         (page, free_list.order, "pcp") for area in areas if area.cpu is not None for free_list in area.lists
         for page in sorted({link.page for link in free_list.links})

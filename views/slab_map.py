@@ -232,6 +232,7 @@ class _Reader:
 
     def __init__(self, state: Plain, here: SlabMap) -> None:
         self.here = here
+        self.state = state
         self.slabs: list[Record] = find(state, here.slabs)
         self.links: list[Plain] = find(state, here.links)
         self.slots = here.slots(state)
@@ -340,6 +341,17 @@ class _Reader:
             odd.append(f"nr_partial is {shown_link(ends['nr_partial'])}, listed {len(found)}")
         return found, odd
 
+    def _has(self, slab: Record, slot: int) -> bool:
+        """Whether a slab should have an object there: the first ones, or those that its cache says for so many."""
+        count = number_at(slab.get("objects"), self.slots + 1)
+        records = find(self.state, self.here.caches)
+        owner = number_at(slab.get("slab_cache"), len(records))
+        for name in ("oo", "min") if owner is not None else ():
+            sizes = records[owner].get(name)
+            if isinstance(sizes, Mapping) and sizes.get("objects") == count and isinstance(sizes.get("has"), list):
+                return slot < len(sizes["has"]) and sizes["has"][slot] is True
+        return slot < (self.slots if count is None else count)
+
     def slab(self, page: int, cache: int, where: Sequence[str]) -> SlabView:
         """A slab as one cache sees it."""
         record = self.slabs[page]
@@ -349,7 +361,7 @@ class _Reader:
         cells = []
         for object in inside[:SHOWN_OBJECTS]:
             places = self.places.get(object, ())
-            if places or object - first < (self.slots if count is None else count):
+            if places or self._has(record, object - first):
                 cells.append(Cell(object, self._kind(object, places), places))
         lists = self.through.get(page, [])
         twice: dict[tuple[str, ...], list[int]] = {}

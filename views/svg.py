@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ..model.lang.trace import Plain, Step, Trace
-from . import slab_drawing, slab_map
+from . import lru_drawing, lru_map, lru_reader, slab_drawing, slab_map
 from .canvas import CHANGED, COVERS, FRAME, FREE, INK, MARGIN, MONO, QUIET, RED, ROW, Canvas
 from .changes import (
     Culprits,
@@ -27,6 +27,7 @@ from .changes import (
     path_text,
     value_text,
 )
+from .lru_map import LRU
 from .memory_map import (
     BUDDY,
     ZONE_NAMES,
@@ -42,7 +43,7 @@ from .memory_map import (
     type_name,
 )
 from .slab_map import SLUB
-from .table import blame, elements_text, headline, standing, title
+from .table import blame, elements_text, headline, loop_text, standing, title
 
 LABEL = 84
 PAGE_WIDTH = 52
@@ -134,6 +135,8 @@ class _Picture:
         self.map = options.memory_map.within(state)
         slabs = SLUB.within(state)
         lengths = options.memory_map.lengths(state) | (slabs.lengths(state) if slabs is not None else {})
+        self.lru = LRU.of(trace)
+        lengths |= self.lru.lengths(state) if self.lru is not None else {}
         self.culprits = Culprits(trace, options.dimension_sorts, lengths)
         self.pages: frozenset[int] = frozenset()
         self.orders: frozenset[int] = frozenset()
@@ -198,6 +201,11 @@ class _Picture:
         if self.slabs is not None:
             y = self._keys(y, [("#ffffff", INK, "objects:", 0), *slab_drawing.legend()]) + 5
             keys = [("#ffffff", INK, "pages:", 0), *keys]
+        if self.lru is not None:
+            here = self.lru
+            views = [lru_reader.read(step.state, here) for step in self._drawn() if here.fits(step.state)]
+            for line in lru_drawing.legend(views):
+                y = self._keys(y, line) + 5
         return self._keys(y, keys)
 
     def _keys(self, y: float, keys: Sequence[tuple[str, str, str, float]]) -> float:
@@ -230,16 +238,27 @@ class _Picture:
         x = MARGIN + canvas.text(MARGIN, y + 12, f"{panel.number}", size=14, weight="bold",
                                  fill=RED if panel.broken else INK) + 10
         x += canvas.text(x, y + 12, words, size=13, weight="bold", limit=120)
-        if panel.broken:
-            canvas.text(x + 14, y + 12, blame(self.trace), size=12, fill=RED, weight="bold")
+        said = blame(self.trace) if panel.broken else ""
+        if panel.number == self.trace.loop and not panel.last:
+            said = f"↺ {loop_text(self.trace)}"
+        if said:
+            canvas.text(x + 14, y + 12, said, size=12, fill=RED, weight="bold")
         y += 20
         changed = frozenset() if panel.before is None else frozenset(
             change.path for change in changes(panel.before, panel.step.state)
         )
         state = panel.step.state
-        y = self._slabs(state, y, changed, panel)
+        y = self._lru(state, self._slabs(state, y, changed, panel), changed, panel)
         if self.map is None or not self.map.fits(state):
-            self._cells(state, y, changed, panel, None)
+            if self.lru is None or not self.lru.fits(state):
+                self._cells(state, y, changed, panel, None)
+                return
+            shown = [cell for cell in layout(state)[0] if cell[0] in self.varied and not self._drawn_already(cell[0])]
+            y = self._scalars(shown, y, changed, panel)
+            if panel.last:
+                self._cells(state, y, changed, panel, self._left_out(changed, panel))
+            elif self._also_changed(state, MARGIN, y - 6, changed):
+                self.canvas.reach(MARGIN, y + 12)
             return
         here, slabs = self.map, self.slabs
         if slabs is None or panel.last or panel.before is None or any(map(here.shows, changed)):
@@ -248,8 +267,16 @@ class _Picture:
             self.canvas.text(MARGIN, y + 12, "pages as before", size=11, fill=QUIET)
             self.canvas.reach(MARGIN, y + 12)
         if panel.last:
-            self._cells(state, y, changed, panel, lambda path: here.covers(path) or (
-                slabs is not None and slabs.covers(path)))
+            self._cells(state, y, changed, panel, self._left_out(changed, panel))
+
+    def _left_out(self, changed: frozenset[Path], panel: _Panel) -> Callable[[Path], bool]:
+        """What is not drawn as a cell: what the picture of a part shows, and beside LRU lists what stays as it is."""
+        return lambda path: self._drawn_already(path) or (
+            self.lru is not None and path not in changed and not (panel.broken and self._telling(path)))
+
+    def _drawn_already(self, path: Path) -> bool:
+        """Whether one of the pictures of parts shows the value at this path."""
+        return any(part is not None and part.covers(path) for part in (self.map, self.slabs, self.lru))
 
     # --- slabs ---------------------------------------------------------------------------------------------------
 
@@ -261,6 +288,15 @@ class _Picture:
         moved = frozenset[int]() if panel.before is None else slab_map.touched(panel.before, state, here)
         named = self.named if panel.broken else slab_map.Guilty()
         return slab_drawing.draw(self.canvas, state, y, slab_drawing.Marks(moved, changed, named, here)) + 4
+
+    def _lru(self, state: Plain, y: float, changed: frozenset[Path], panel: _Panel) -> float:
+        """The LRU lists of a state that has some, with page tables, swap and the page cache."""
+        here = self.lru
+        if here is None or not here.fits(state):
+            return y
+        before = lru_reader.read(panel.before, here) if here.fits(panel.before) else None
+        named = lru_map.guilty(self.trace) if panel.broken else lru_map.Guilty()
+        return lru_drawing.draw(self.canvas, state, y, lru_drawing.Marks(changed, before, named, here)) + 4
 
     # --- the memory map ------------------------------------------------------------------------------------------
 
@@ -381,17 +417,20 @@ class _Picture:
             width = len(shown) * 12 * MONO + 10
             self._cell(x, y, width, shown, path, changed, panel)
             x += width + 14
-        if panel.last:
-            return
+        if not panel.last:
+            self._also_changed(state, x, y, changed)
+
+    def _also_changed(self, state: Plain, x: float, y: float, changed: frozenset[Path]) -> bool:
+        """In words what a step changed of arrays that no picture shows; gives whether there is something."""
         values = dict(leaves(state))
         words = [
             f"{path_text(path)} = {value_text(values.get(path), 16)}" for path in values
-            if path in changed and any(isinstance(part, int) for part in path) and not (
-                hidden.covers(path) or (self.slabs is not None and self.slabs.covers(path)))
+            if path in changed and any(isinstance(part, int) for part in path) and not self._drawn_already(path)
         ]
         text = ", ".join(words[:3]) + (f", … {len(words) - 3} more" if len(words) > 3 else "")
         if text:
             self.canvas.text(x, y + 16, text, size=10.5, fill=CHANGED, limit=90)
+        return bool(text)
 
     def _row_label(self, row: _MapRow, y: float, panel: _Panel) -> None:
         guilty = panel.broken and row.order in self.orders
