@@ -18,7 +18,7 @@ from .naming import live_addresses
 from .operations import Operation, between, operations, postponed
 from .replay import Replay, replay
 from .states import CacheState, KernelState, read_state
-from .tally import INTERRUPT, NO_SLAB_EVENTS, Difference, Tally
+from .tally import INTERRUPT, NO_SLAB_EVENTS, Difference, Row, Tally, row_of
 
 TID_STEP = 8192
 """roundup_pow_of_two(CONFIG_NR_CPUS): the recorded kernels are built for 8192 CPUs."""
@@ -42,20 +42,6 @@ END_ROWS = (
 NEW_CACHE = "the cache was created after the first state"
 
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One kind of prediction: `wrong` are the differences, `not_predicted` the counts by reason."""
-
-    what: str
-    right: int
-    wrong: tuple[Difference, ...]
-    not_predicted: tuple[tuple[str, int], ...]
-
-    @property
-    def predicted(self) -> int:
-        return self.right + len(self.wrong)
 
 
 @dataclass(frozen=True)
@@ -89,8 +75,8 @@ def compare_recording(
     events = between(read_trace(trace, before.vmemmap_base, before.frames), before, after)
     done = operations(events, before.page_offset_base)
     found, late = _replay(model(fault), done, before, after, lambda now, of: progress(directory.name, now, of))
-    rows = tuple(_row(what, tally) for what, tally in found.tallies.items())
-    ends = tuple(_row(what, tally) for what, tally in compare_state(found, before, after).items())
+    rows = tuple(row_of(what, tally) for what, tally in found.tallies.items())
+    ends = tuple(row_of(what, tally) for what, tally in compare_state(found, before, after).items())
     until = None if found.slabs_reason == NO_SLAB_EVENTS else found.slabs_until
     return Fidelity(directory.name, len(events), len(done), rows, ends, late, until, found.stopped_at)
 
@@ -131,10 +117,6 @@ def _order_to_try(found: Replay, late: Sequence[int]) -> int | None:
     if first is None or first.reason != INTERRUPT or first.because in late:
         return None
     return first.because
-
-
-def _row(what: str, tally: Tally) -> Row:
-    return Row(what, tally.right, tuple(tally.wrong), tuple(sorted(tally.not_predicted.items())))
 
 
 # --- the last state

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import lzma
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from ...model.lang.errors import InputError
 
@@ -162,6 +163,8 @@ class ObjectsBulkFreed(Event):
 
 
 Fields = dict[str, str]
+Head = tuple[int, int, int, str]
+Parser = Callable[[Head, str], Event]
 
 _LINE = re.compile(r"^\s*(.+)-(\d+)\s+\[(\d+)\]\s+(\S+)\s+([\d.]+): (\w+): ?(.*)$")
 _FIELD = re.compile(r"(\w+)=(\S*)")
@@ -170,11 +173,14 @@ _PAGE_BYTES = 64
 """sizeof(struct page): what the probes' `page=` pointers are multiples of, from vmemmap_base on."""
 
 
-def read_trace(path: Path, vmemmap_base: int, frames: int) -> Iterator[Event]:
+def read_trace(
+    path: Path, vmemmap_base: int, frames: int, more: Mapping[str, Parser] = MappingProxyType({})
+) -> Iterator[Event]:
     """The events of a trace file (text, or text compressed by xz), one by one; raises InputError. The machine's page
-    frames are the numbers below `frames`; the probes give them by the address of their struct page."""
+    frames are the numbers below `frames`; the probes give them by the address of their struct page. `more` are
+    parsers for other events, or to be used instead of those here."""
     number = 0
-    parsers = _parsers(vmemmap_base, frames)
+    parsers = {**_parsers(vmemmap_base, frames), **more}
     for text in _lines(path):
         if text.startswith("#"):
             _check_complete(path, text)
@@ -223,10 +229,6 @@ def _check_complete(path: Path, text: str) -> None:
         raise InputError(f"{path}: only {match[1]} of {match[2]} events are in the buffer", LARGER)
 
 
-Head = tuple[int, int, int, str]
-Parser = Callable[[Head, str], Event]
-
-
 def _parsers(vmemmap_base: int, frames: int) -> dict[str, Parser]:
     """How each event's fields are read, by its name."""
 
@@ -234,32 +236,32 @@ def _parsers(vmemmap_base: int, frames: int) -> dict[str, Parser]:
         return within((int(pointer, 16) - vmemmap_base) // _PAGE_BYTES, frames)
 
     def page_alloc(head: Head, rest: str) -> Event:
-        fields = _fields(rest)
+        fields = fields_of(rest)
         pfn = None if _pointer(fields["page"]) == 0 else within(int(fields["pfn"], 16), frames)
         return PageAllocated(*head, pfn, order(fields), migratetype(fields), fields["gfp_flags"])
 
     def page_free(head: Head, rest: str) -> Event:
-        fields = _fields(rest)
+        fields = fields_of(rest)
         return PageFreed(*head, within(int(fields["pfn"], 16), frames), order(fields))
 
     def page_free_batched(head: Head, rest: str) -> Event:
-        return PageFreedBatched(*head, within(int(_fields(rest)["pfn"], 16), frames))
+        return PageFreedBatched(*head, within(int(fields_of(rest)["pfn"], 16), frames))
 
     def zone_locked(head: Head, rest: str) -> Event:
-        fields = _fields(rest)
+        fields = fields_of(rest)
         return BlockTaken(*head, within(int(fields["pfn"], 16), frames), order(fields), migratetype(fields))
 
     def drain(head: Head, rest: str) -> Event:
-        fields = _fields(rest)
+        fields = fields_of(rest)
         return PageDrained(*head, within(int(fields["pfn"], 16), frames), order(fields), migratetype(fields))
 
     def isolate_free(head: Head, rest: str) -> Event:
-        fields = _fields(rest)
+        fields = fields_of(rest)
         return FreePageIsolated(*head, frame(fields["page"]), order(fields))
 
     def alloc(kmalloc: bool) -> Parser:
         def parse(head: Head, rest: str) -> Event:
-            fields = _fields(rest)
+            fields = fields_of(rest)
             sizes = int(fields["bytes_req"]), int(fields["bytes_alloc"])
             caller = fields["call_site"].partition("+")[0]
             return ObjectAllocated(*head, _pointer(fields["ptr"]), *sizes, fields["gfp_flags"], kmalloc, caller)
@@ -267,17 +269,17 @@ def _parsers(vmemmap_base: int, frames: int) -> dict[str, Parser]:
         return parse
 
     def free(head: Head, rest: str) -> Event:
-        fields = _fields(rest)
+        fields = fields_of(rest)
         return ObjectFreed(*head, _pointer(fields["ptr"]), fields.get("name"))
 
     def bulk_alloc(head: Head, rest: str) -> Event:
-        fields = _fields(rest)
+        fields = fields_of(rest)
         count = int(fields["ret"])
         return ObjectsBulkAllocated(*head, fields["name"].strip('"'), count, _pointers(fields["p"], count))
 
     def bulk_free(first: int) -> Parser:
         def parse(head: Head, rest: str) -> Event:
-            fields = _fields(rest)
+            fields = fields_of(rest)
             count = int(fields["n"])
             return ObjectsBulkFreed(*head, count, first, _pointers(fields["p"], count - first))
 
@@ -298,9 +300,9 @@ def _parsers(vmemmap_base: int, frames: int) -> dict[str, Parser]:
         "kmem_cache_free": free,
         "slab_bulk_alloc": bulk_alloc,
         "slab_bulk_free": bulk_free(0),
-        "page_bulk_alloc": lambda head, rest: PageBulkAllocated(*head, frame(_fields(rest)["page"])),
+        "page_bulk_alloc": lambda head, rest: PageBulkAllocated(*head, frame(fields_of(rest)["page"])),
         "isolate_free": isolate_free,
-        "isolate_free_ret": lambda head, rest: IsolationResult(*head, int(_fields(rest)["ret"])),
+        "isolate_free_ret": lambda head, rest: IsolationResult(*head, int(fields_of(rest)["ret"])),
     }
     for number in range(2, 10):
         parsers[f"slab_bulk_free{number}"] = bulk_free(32 + 64 * (number - 2))
@@ -322,7 +324,8 @@ def migratetype(fields: Fields) -> int:
     return within(int(fields["migratetype"]), MIGRATE_TYPES)
 
 
-def _fields(text: str) -> Fields:
+def fields_of(text: str) -> Fields:
+    """The `name=value` fields of an event."""
     return dict(_FIELD.findall(text))
 
 

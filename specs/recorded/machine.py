@@ -31,11 +31,12 @@ class Model:
     """The model's text that is run: its modules, one of them with a fault in it or none."""
 
     buddy: ModuleType
+    slowpath: ModuleType
     page_alloc: ModuleType
     slub: ModuleType
 
 
-MODULES = ("buddy", "page_alloc", "slub")
+MODULES = ("buddy", "slowpath", "page_alloc", "slub")
 
 
 def model(fault: Fault | None = None) -> Model:

@@ -57,6 +57,7 @@ class PageReplay:
         self.machine = machine
         self.pages = machine.m.pages
         self.page_alloc = machine.text.page_alloc
+        self.slowpath = machine.text.slowpath
         self.tallies = {row: Tally() for row in EVENT_ROWS}
         self.differences = 0
         self.factor_known: set[tuple[int, int]] = set()  # zones and CPUs that have drained pages
@@ -139,7 +140,7 @@ class PageReplay:
 
         arguments = (self.pages, cpu, None, gfp, order)
         page, changes = self.call(
-            operation.line, NOTHING_GIVEN, self.page_alloc.alloc_pages, *arguments, keep=in_its_zone
+            operation.line, NOTHING_GIVEN, self.slowpath.alloc_pages, *arguments, keep=in_its_zone
         )
         if changes.kept:
             self.right(ZONES)
@@ -149,7 +150,7 @@ class PageReplay:
         self.wrong(ZONES, operation.line, f"order {order}, {operation.gfp_flags}", recorded, predicted)
 
         def rmqueue() -> Any:
-            flags = self.page_alloc.gfp_to_alloc_flags_cma(gfp, gfp_names.ALLOC_WMARK_LOW)
+            flags = gfp_names.gfp_to_alloc_flags_cma(gfp, gfp_names.ALLOC_WMARK_LOW)
             taken = self.page_alloc.rmqueue(self.pages, cpu, zone, order, flags, operation.migratetype)
             if taken is not None:
                 self.page_alloc.prep_new_page(self.pages.memory, taken, order, gfp)

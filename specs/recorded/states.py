@@ -123,21 +123,8 @@ class KernelState:
 
 def read_state(path: Path) -> KernelState:
     """The state in a file state_*.json.gz; raises InputError."""
-    reader = _Reader(str(path))
-    top = reader.mapping(_json(path), "the file")
-    if top.get("format") != FORMAT:
-        raise InputError(f"{path}: the format is {top.get('format')!r}", f"this version reads {FORMAT}")
-    if not str(top.get("release")).startswith(RELEASE):
-        raise InputError(f"{path} is of Linux {str(top.get('release'))[:40]}", f"the model is that of Linux {RELEASE}x")
-    cpus = len(reader.items(top, "cpus", ""))
-    if not 1 <= cpus <= CPUS_MAX:
-        reader.refuse("cpus", f"a list of 1 to {CPUS_MAX} CPUs")
-    frames = reader.number(top, "max_pfn", "", most=FRAMES_MAX)
-    entries = reader.mapping(top.get("trace_entries"), "trace_entries")
-    lines = []
-    for cpu in range(cpus):
-        entry = reader.mapping(entries.get(str(cpu)), f"trace_entries[{cpu}]")
-        lines.append(reader.number(entry, "entries", f"trace_entries[{cpu}]") + reader.number(entry, "overrun", ""))
+    reader, top = open_state(path)
+    cpus, frames, lines = size_of(reader, top)
     zones = tuple(
         _zone(reader, reader.mapping(item, f"zones[{number}]"), f"zones[{number}]", cpus, frames)
         for number, item in enumerate(reader.items(top, "zones", ""))
@@ -147,20 +134,49 @@ def read_state(path: Path) -> KernelState:
         for number, item in enumerate(reader.items(top, "caches", ""))
     )
     return KernelState(
-        path.name.split(".")[0].removeprefix("state_"),
+        name_of(path),
         cpus,
         reader.address(top, "page_offset_base", ""),
         reader.address(top, "vmemmap_base", ""),
         frames,
-        tuple(lines),
+        lines,
         zones,
         reader.numbers(top, "pageblock_migratetype", "", most=8),
         caches,
-        _classes(reader, top, frames),
+        classes(reader, top, frames),
     )
 
 
-def _zone(reader: _Reader, data: Mapping[str, Any], where: str, cpus: int, frames: int) -> ZoneState:
+def open_state(path: Path) -> tuple[Reader, Mapping[str, Any]]:
+    """The content of a state's file, of a format and a kernel that are known, and what reads it."""
+    reader = Reader(str(path))
+    top = reader.mapping(_json(path), "the file")
+    if top.get("format") != FORMAT:
+        raise InputError(f"{path}: the format is {top.get('format')!r}", f"this version reads {FORMAT}")
+    if not str(top.get("release")).startswith(RELEASE):
+        raise InputError(f"{path} is of Linux {str(top.get('release'))[:40]}", f"the model is that of Linux {RELEASE}x")
+    return reader, top
+
+
+def size_of(reader: Reader, top: Mapping[str, Any]) -> tuple[int, int, tuple[int, ...]]:
+    """How many CPUs and page frames there are, and how many of each CPU's trace lines lie before the dump."""
+    cpus = len(reader.items(top, "cpus", ""))
+    if not 1 <= cpus <= CPUS_MAX:
+        reader.refuse("cpus", f"a list of 1 to {CPUS_MAX} CPUs")
+    frames = reader.number(top, "max_pfn", "", most=FRAMES_MAX)
+    entries = reader.mapping(top.get("trace_entries"), "trace_entries")
+    lines = []
+    for cpu in range(cpus):
+        entry = reader.mapping(entries.get(str(cpu)), f"trace_entries[{cpu}]")
+        lines.append(reader.number(entry, "entries", f"trace_entries[{cpu}]") + reader.number(entry, "overrun", ""))
+    return cpus, frames, tuple(lines)
+
+
+def name_of(path: Path) -> str:
+    return path.name.split(".")[0].removeprefix("state_")
+
+
+def _zone(reader: Reader, data: Mapping[str, Any], where: str, cpus: int, frames: int) -> ZoneState:
     areas = [reader.mapping(area, f"{where}.free_area") for area in reader.items(data, "free_area", where)]
     if not 1 <= len(areas) <= 64:
         reader.refuse(f"{where}.free_area", "a list of orders")
@@ -188,7 +204,7 @@ def _zone(reader: _Reader, data: Mapping[str, Any], where: str, cpus: int, frame
     )  # fmt: skip
 
 
-def _pcp(reader: _Reader, data: Mapping[str, Any], where: str, frames: int) -> PcpState:
+def _pcp(reader: Reader, data: Mapping[str, Any], where: str, frames: int) -> PcpState:
     count, high, batch = (reader.number(data, name, where, most=FRAMES_MAX) for name in ("count", "high", "batch"))
     differences = reader.items(data, "vm_stat_diff", where)
     if not differences or type(differences[0]) is not int or not -128 <= differences[0] <= 127:
@@ -196,7 +212,7 @@ def _pcp(reader: _Reader, data: Mapping[str, Any], where: str, frames: int) -> P
     return PcpState(count, high, batch, reader.lists(data, "lists", where, frames), differences[0])
 
 
-def _cache(reader: _Reader, data: Mapping[str, Any], where: str, cpus: int, frames: int) -> CacheState:
+def _cache(reader: Reader, data: Mapping[str, Any], where: str, cpus: int, frames: int) -> CacheState:
     where = f"{where} ({reader.text(data, 'name', where)})"
     slabs = reader.mapping(data.get("slabs"), f"{where}.slabs")
     cpu = reader.mapping(data.get("cpu"), f"{where}.cpu")
@@ -229,7 +245,7 @@ _CACHE_NUMBERS = (
 )  # fmt: skip
 
 
-def _slab(reader: _Reader, value: object, where: str) -> SlabState:
+def _slab(reader: Reader, value: object, where: str) -> SlabState:
     data = reader.mapping(value, where)
     objects = reader.number(data, "objects", where, most=1 << 15)
     return SlabState(
@@ -241,7 +257,7 @@ def _slab(reader: _Reader, value: object, where: str) -> SlabState:
     )
 
 
-def _cpu(reader: _Reader, value: object, where: str, frames: int) -> CpuState:
+def _cpu(reader: Reader, value: object, where: str, frames: int) -> CpuState:
     data = reader.mapping(value, where)
     return CpuState(
         reader.number(data, "tid", where),
@@ -251,13 +267,16 @@ def _cpu(reader: _Reader, value: object, where: str, frames: int) -> CpuState:
     )
 
 
-def _classes(reader: _Reader, top: Mapping[str, Any], frames: int) -> tuple[tuple[range, str], ...]:
+def classes(reader: Reader, top: Mapping[str, Any], frames: int) -> tuple[tuple[range, str], ...]:
+    """What the frames are used for, run by run."""
     found = []
     for item in reader.items(top, "pages_rle", ""):
         if not isinstance(item, list) or len(item) != 4 or not isinstance(item[2], str):
             reader.refuse("pages_rle", "a list of [first, count, class, detail]")
         first, count = reader.whole(item[0], "pages_rle", frames), reader.whole(item[1], "pages_rle", frames)
         found.append((range(first, min(first + count, frames)), item[2]))
+    if sum(len(run) for run, _ in found) > frames:
+        reader.refuse("pages_rle", "a list of runs without overlaps")
     return tuple(found)
 
 
@@ -275,7 +294,7 @@ def _json(path: Path) -> object:
         raise InputError(f"{path} does not hold JSON", "copy it again") from None
 
 
-class _Reader:
+class Reader:
     """Values of expected types out of parsed JSON; each refusal names the place."""
 
     def __init__(self, file: str) -> None:

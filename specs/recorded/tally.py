@@ -47,3 +47,27 @@ class Tally:
     right: int = 0
     wrong: list[Difference] = field(default_factory=list)
     not_predicted: Counter[str] = field(default_factory=Counter)
+
+    def excuse(self, reason: str) -> None:
+        """What seems wrong may have this reason."""
+        if self.wrong:
+            self.not_predicted[reason] += len(self.wrong)
+            self.wrong.clear()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kind of prediction: `wrong` are the differences, `not_predicted` the counts by reason."""
+
+    what: str
+    right: int
+    wrong: tuple[Difference, ...]
+    not_predicted: tuple[tuple[str, int], ...]
+
+    @property
+    def predicted(self) -> int:
+        return self.right + len(self.wrong)
+
+
+def row_of(what: str, tally: Tally) -> Row:
+    return Row(what, tally.right, tuple(tally.wrong), tuple(sorted(tally.not_predicted.items())))
