@@ -27,9 +27,10 @@ from .gfp import (
     __GFP_RECLAIM,
 )
 from .lang import Array, FromScope, Range, Record, Sort, bounded, choose, indices, require
-from .page_alloc import PageAllocator, alloc_pages, free_pages, numa_mem_id, page_to_nid, zonelist_zone
+from .page_alloc import PageAllocator, free_pages, page_to_nid, zonelist_zone
 from .slab import Cache, Cpu, KmemCache, KmemCacheCpu, KmemCacheNode, Node, Object, Position, Slab, Slot
 from .slab_size import SLAB_TYPESAFE_BY_RCU
+from .slowpath import alloc_pages, numa_mem_id
 
 SHRINK_PROMOTE_MAX = 32
 LOOKAHEAD = 3
@@ -65,6 +66,9 @@ class SlabAllocator(Record):
     freepointer: Array[Object, Object | None]
     nr_slab: UnsignedLong
     rcu_delays: Annotated[int, FromScope("rcu_delays")]  # whether a grace period goes on when the step has ended
+
+    def begin_attempt(self, cpu: Cpu, smallest: bool) -> None:
+        """allocate_slab() asks for pages, a second time if `smallest`; who goes on later must know."""
 
 
 # --- objects and free pointers
@@ -253,23 +257,53 @@ def shuffle_freelist(m: SlabAllocator, s: KmemCache, page: Page) -> None:
     set_freepointer(m, cur, None)
 
 
-def allocate_slab(m: SlabAllocator, cache: Cache, cpu: Cpu, flags: int, node: Node | None) -> Page | None:
-    """Make a slab of the best order, or of the smallest one that will do if memory is short (allocate_slab())."""
-    s = m.kmem_cache[cache]
-    order = s.oo.order
-    objects = s.oo.objects
+def slab_gfp(s: KmemCache, flags: int, smallest: bool) -> int:
+    """What alloc_pages() is asked for a slab with (allocate_slab()): the first attempt does not try hard, nor at all to
+    reclaim if a smaller slab will do."""
     if s.oo.order > 0:
         flags |= __GFP_COMP  # s->allocflags
+    if smallest:
+        return flags
     alloc_gfp = (flags | __GFP_NOWARN | __GFP_NORETRY) & ~__GFP_NOFAIL
     if alloc_gfp & __GFP_DIRECT_RECLAIM != 0 and s.oo.order > s.min.order:
         alloc_gfp = (alloc_gfp | __GFP_NOMEMALLOC) & ~__GFP_RECLAIM
-    page = alloc_slab_page(m, cpu, alloc_gfp, node, order)
-    if page is None:
+    return alloc_gfp
+
+
+def allocate_slab(m: SlabAllocator, cache: Cache, cpu: Cpu, flags: int, node: Node | None) -> Page | None:
+    """Make a slab of the best order, or of the smallest one that will do if memory is short (allocate_slab()).
+
+    None: there are no pages, or the task is in direct reclaim for them (`current[cpu].slow`); then make_slab() follows,
+    or allocate_smallest_slab() if that was the first attempt and in vain."""
+    s = m.kmem_cache[cache]
+    m.begin_attempt(cpu, False)
+    page = alloc_slab_page(m, cpu, slab_gfp(s, flags, False), node, s.oo.order)
+    if page is not None:
+        make_slab(m, cache, page, False)
+        return page
+    if m.pages.current[cpu].slow:
+        return None
+    return allocate_smallest_slab(m, cache, cpu, flags, node)
+
+
+def allocate_smallest_slab(m: SlabAllocator, cache: Cache, cpu: Cpu, flags: int, node: Node | None) -> Page | None:
+    """The second attempt (allocate_slab(): "allocation may have failed due to fragmentation")."""
+    s = m.kmem_cache[cache]
+    m.begin_attempt(cpu, True)
+    page = alloc_slab_page(m, cpu, slab_gfp(s, flags, True), node, s.min.order)
+    if page is not None:
+        make_slab(m, cache, page, True)
+    return page
+
+
+def make_slab(m: SlabAllocator, cache: Cache, page: Page, smallest: bool) -> None:
+    """Pages become a slab (the rest of allocate_slab())."""
+    s = m.kmem_cache[cache]
+    order = s.oo.order
+    objects = s.oo.objects
+    if smallest:
         order = s.min.order
         objects = s.min.objects
-        page = alloc_slab_page(m, cpu, flags, node, order)
-        if page is None:
-            return None
     slab = m.slab[page]
     slab.objects = objects
     slab.inuse = 0
@@ -277,7 +311,6 @@ def allocate_slab(m: SlabAllocator, cache: Cache, cpu: Cpu, flags: int, node: No
     m.nr_slab += 1 << order  # account_slab()
     slab.slab_cache = cache
     shuffle_freelist(m, s, page)
-    return page
 
 
 def new_slab(m: SlabAllocator, cache: Cache, cpu: Cpu, flags: int, node: Node | None) -> Page | None:
@@ -608,21 +641,37 @@ def ___slab_alloc(m: SlabAllocator, cache: Cache, cpu: Cpu, gfpflags: int, node:
     # new_objects:
     freelist = get_partial(m, cache, cpu, gfpflags, node)
     if freelist is not None:
-        page = virt_to_slab(m, freelist)
-    else:
-        page = new_slab(m, cache, cpu, gfpflags, node)
-        if page is None:
-            return None
-        slab = m.slab[page]
-        freelist = slab.freelist
-        slab.freelist = None
-        slab.inuse = slab.objects
-        slab.frozen = True
-        inc_slabs_node(s.node[slab_nid(m, page)], slab.objects)
-    # retry_load_slab: the kernel flushes a cpu slab that an interrupt has installed while pages were allocated.
-    assert c.slab is None, "___slab_alloc: a cpu slab was installed meanwhile"
+        return retry_load_slab(m, cache, cpu, freelist)
+    page = new_slab(m, cache, cpu, gfpflags, node)
+    if page is None:
+        return None
+    return use_new_slab(m, cache, cpu, page)
+
+
+def use_new_slab(m: SlabAllocator, cache: Cache, cpu: Cpu, page: Page) -> Object:
+    """Take all objects of a new slab for this cpu and give out the first (___slab_alloc() after new_slab())."""
+    slab = m.slab[page]
+    freelist = slab.freelist
+    slab.freelist = None
+    slab.inuse = slab.objects
+    slab.frozen = True
+    inc_slabs_node(m.kmem_cache[cache].node[slab_nid(m, page)], slab.objects)
     assert freelist is not None, "___slab_alloc: a new slab without objects"
-    c.slab = page
+    return retry_load_slab(m, cache, cpu, freelist)
+
+
+def retry_load_slab(m: SlabAllocator, cache: Cache, cpu: Cpu, freelist: Object) -> Object:
+    """The slab of this freelist becomes the cpu's; one that was installed while pages were allocated is flushed, after
+    which there is none (___slab_alloc(), retry_load_slab:)."""
+    c = m.kmem_cache[cache].cpu_slab[cpu]
+    flush_slab = c.slab
+    if flush_slab is not None:
+        flush_freelist = c.freelist
+        c.slab = None
+        c.freelist = None
+        next_tid(c)
+        deactivate_slab(m, cache, cpu, flush_slab, flush_freelist)
+    c.slab = virt_to_slab(m, freelist)
     return load_freelist(m, c, freelist)
 
 

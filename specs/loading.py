@@ -31,7 +31,10 @@ from ..model.lang.sorts import AnnotationError
 from ..model.lang.spec import Spec
 
 PACKAGE = __name__.rsplit(".", 2)[0]
-BUILT_IN = ("buddy", "blocks", "zone", "sizes", "cache", "objects", "slub", "slub_bulk")
+BUILT_IN = (
+    "buddy", "blocks", "zone", "sizes", "cache", "objects", "slub", "slub_bulk", "lru", "contents", "swap", "reclaim",
+    "system",
+)
 """The specifications that come with the package, in the order in which `check` runs them."""
 
 FILE_BYTES_MAX = 4 << 20

@@ -32,7 +32,6 @@ from ..model.lang import (
 from ..model.objects import Objects, allocate, refuse, release
 from ..model.page_alloc import (
     PageAllocator,
-    alloc_pages,
     free_pages,
     free_pages_ok,
     free_the_page,
@@ -52,6 +51,7 @@ from ..model.slab_clients import (
     kmem_cache_shrink,
     kmem_cache_shutdown,
 )
+from ..model.slowpath import alloc_pages
 from ..model.slub import (
     SlabAllocator,
     ___slab_alloc,
@@ -896,7 +896,8 @@ SPEC = Spec(
     flows={
         "alloc": (
             kmem_cache_alloc, slab_alloc_node, ___slab_alloc, get_partial, get_partial_node, new_slab, allocate_slab,
-            alloc_slab_page, alloc_pages, get_page_from_freelist, rmqueue, rmqueue_buddy, rmqueue_smallest, expand,
+            alloc_slab_page, alloc_pages, PageAllocator.get_page_from_freelist, get_page_from_freelist, rmqueue,
+            rmqueue_buddy, rmqueue_smallest, expand,
         ),
         "free": (
             kmem_cache_free, slab_free, do_slab_free, __slab_free, put_cpu_partial, __unfreeze_partials, discard_slab,

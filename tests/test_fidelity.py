@@ -63,7 +63,7 @@ EXPECTED: dict[str, dict[str, int]] = {
 NOT_PREDICTED = {"drv1": {tally.FRESH}, "mid1": {tally.FRESH}, "mid2": {tally.FRESH, tally.SHRUNK_BY_ALL}}
 
 
-def rows(found: Fidelity) -> dict[str, comparison.Row]:
+def rows(found: Fidelity) -> dict[str, tally.Row]:
     return {row.what: row for row in (*found.during, *found.at_end)}
 
 
