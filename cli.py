@@ -72,8 +72,8 @@ FIDELITY_EPILOG = f"""examples:
   kmemspec fidelity recordings/drv1 --fault merge-ignores-order
 
 From the first state on, each recorded operation is a call of the model's own function: which page or address each
-allocation gives, and every list of the last state, is compared. The same for the LRU: who is on its lists, the relations
-between reclaim's events, the counters that they add up to. 1 means that something differs.
+allocation gives, and every list of the last state, is compared. The same for the LRU: who is on its lists, the
+relations between reclaim's events, the counters that they add up to. 1 means that something differs.
 
 {STATUS}"""
 

@@ -419,16 +419,17 @@ class _Drawing:
         far = _gutter([(spot.middle[1], target) for _, spot, target in other], right - 10 - LANE * len(other), LANE)
         gate: dict[tuple[str, int, str], float] = {}
         for (cell, spot, target), lane in zip(other, far, strict=True):
-            if cell.kind == "pte":
-                gate[cell.kind, cell.group, cell.name] = lane
+            key = (cell.kind, cell.group, cell.name)
+            if key in tops:
+                gate[key] = lane
                 continue
-            end, _ = below[cell.kind, cell.group, cell.name]
+            end, _ = below[key]
             self._line(cell, f"M{spot.x:.1f},{spot.middle[1]:.1f} H{lane:.1f} V{target:.1f} H{end[0]:.1f} "
                              f"V{end[1]:.1f}", end, LINKS[cell.kind])
-        for (cell, spot, target), lane in zip(one, left, strict=True):
+        for number, ((cell, spot, target), lane) in enumerate(zip(one, left, strict=True)):
             start = f"M{spot.x + spot.width:.1f},{spot.middle[1]:.1f} H{lane:.1f} V{target:.1f} "
             key = (cell.kind, cell.group, cell.name)
-            if key in gate:
+            if number >= len(self.above):
                 to = self._spot(slots[cell.slot or 0])
                 end = (to.x, to.middle[1])
                 self._line(cell, f"{start}H{gate[key]:.1f} V{end[1]:.1f} H{end[0]:.1f}", end, LINKS["slot"], "5 3")
