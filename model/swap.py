@@ -225,7 +225,7 @@ def read_swap_cache_async(m: Memory, cpu: int, entry: SwapEntry) -> Page | None:
     m.folio[page].swapbacked = True
     shadow = m.swap[entry].shadow
     add_to_swap_cache(m, page, entry)
-    if shadow is not None:  # never false: an entry that PTEs have left the swap cache by reclaim
+    if shadow is not None:
         m.workingset_refault(page, shadow)
     m.folio_add_lru(cpu, page)
     swap_readpage(m, page, entry)

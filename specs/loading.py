@@ -125,6 +125,8 @@ def _originals_aside() -> Iterator[None]:
     kept = {name: module for name, module in sys.modules.items() if _depends_on_the_model(name)}
     for name in kept:
         del sys.modules[name]
+        parent, _, child = name.rpartition(".")
+        vars(sys.modules[parent]).pop(child, None)  # `from . import lru` would find it there
     try:
         yield
     finally:

@@ -464,6 +464,7 @@ def direct_io_reaches_its_task(m: SwapMachine) -> Clauses:
     page = m.dio.page
     task = m.dio.task
     yield clause("io to a task's memory has a page", task is None or page is not None)
+    yield clause("io to nobody's memory has no address", task is not None or m.dio.address == 0)
     if page is not None:
         kind = m.use[page].index is None or task is None
         yield clause("the page is anonymous, or of the file", m.use[page].anon or m.use[page].index is not None, page)
@@ -678,7 +679,7 @@ SPEC = Spec(
     derived=DERIVED,
     requirements=REQUIREMENTS,
     scopes=SCOPES,
-    explored=("entries", "fast", "tlb"),
+    explored=("entries", "fast", "tlb", "references"),
     refinement=Refinement(
         "R-contents",
         CONTENTS,

@@ -70,5 +70,9 @@ SCOPES: dict[str, dict[str, int]] = {
     "entries": {**PLAIN, "swap_entries": 2},
     "fast": {**PLAIN, "threads": 1, "synchronous": 1},
     "tlb": {**PLAIN, "tlb": 1, "references_kept": 1},
+    "references": {**PLAIN, "frames": 1, "file": 1, "references_kept": 1},
     "together": {"together": 1},
 }
+"""In `tiny` nothing out of the ordinary happens; `entries` has two swap entries, in `fast` swap is zram and threads
+sleep in faults, in `tlb` processors remember PTEs, in `references` the pages of the file are looked at for references,
+and in `together` everything may be under way at the same time: a scope for proofs."""

@@ -166,7 +166,7 @@ def test_texts_are_escaped(stack: Loaded) -> None:
 def test_words_for_every_branch(target: str) -> None:
     """Every decision of the IR is drawn once, with its question; every box is entered, every node can be reached."""
     loaded = load(target)
-    functions = {function.source: function for function in loaded.program.functions.values()}
+    functions = loaded.program.functions.values()
     for action in loaded.program.actions:
         found = flow.chart(loaded.program, (action.name,), "", flow.Options(depth=99, detail=True))
         assert found.boxes[0].name == action.name
@@ -175,7 +175,8 @@ def test_words_for_every_branch(target: str) -> None:
         for box in found.boxes:
             decisions = [node for node in box.nodes if node.kind == "decision"]
             assert all("?" not in node.lines for node in decisions)
-            conditions = sum(1 for _ in functions[box.name].branches())
+            # Parts of the kernel that are put together may have functions of one name (free_unref_page).
+            conditions = max(sum(1 for _ in one.branches()) for one in functions if one.source == box.name)
             assert len(decisions) <= conditions
             reached, ends = {box.nodes[0].number}, {node.number for node in box.nodes if node.returns}
             for _ in box.nodes:

@@ -61,7 +61,7 @@ FAULTS: tuple[Fault, ...] = (
         "C14x",
         "a folio is freed between the end of its writeback and the waking of who waits for it",
         "clear_writeback_or_wake",
-        "    if not wake:\n        lru.folio_get(m, page)\n",
+        "    if not wake:\n        folio_get(m, page)\n",
         "    if wake:\n        return\n    if not wake:\n",
         ("L9", "R6"),
         "073861ed77b6 (mm: fix VM_BUG_ON(PageTail) and BUG_ON(PageWriteback), 2020)",

@@ -21,7 +21,7 @@ from .lru import MODULES, LruText, RecordedLru, lru_text
 from .lru_invariants import LruInvariants
 from .lru_states import BATCHES, LISTS, LruState, read_lru_state
 from .page_flags import MUNLOCKED, NAMED, FlagWatch, flag_files
-from .page_life import NO_PROBES, PageLife
+from .page_life import IN_TRANSIT, NO_PROBES, PageLife
 from .scan_counts import ScanCounts
 from .tally import STEPS, Difference, Row, Tally, row_of
 from .vmscan import OTHER, ZONES, Vmscan
@@ -44,7 +44,8 @@ TYPES = "anonymous or file, of each"
 WHICH = "active or inactive, of each"
 ORDER = "active lists, in order"
 LENGTHS = "pages of each type that nr_lru counts"
-END_RELATIONS = (MEMBERS, TYPES, WHICH, ORDER, LENGTHS)
+FRAMES = "frames that are in use, and free ones"
+END_RELATIONS = (FRAMES, MEMBERS, TYPES, WHICH, ORDER, LENGTHS)
 
 NOT_ADDED = "the dump has not what the CPUs have still to add to the node's counters"
 NOT_ADDED_MAX = 125
@@ -149,7 +150,7 @@ def compare_events(
     reading.finish()
     counters = _counters(reading, before, after)
     states = {**_states(before, after, reading.isolated), NAMED: reading.flags.tally}
-    at_end = reading.at_end if reading.lru_events else _not_followed(after)
+    at_end = reading.at_end if reading.lru_events else _not_followed(reading.at_end[FRAMES], after)
     evaluated = _invariants(text, reading, before, after) if invariants else {}
     return LruFidelity(
         name,
@@ -240,6 +241,8 @@ class _Reading:
             self._next_phase()
         self.vmscan.finish()
         self.life.finish()
+        if not self.life.probed:
+            self.at_end[FRAMES].excuse(NO_PROBES)
 
     def _next_phase(self) -> None:
         self.phase += 1
@@ -416,6 +419,7 @@ def compare_lists(reading: _Reading, before: LruState, after: LruState) -> dict[
     """Every page that is on a list of the machine or of the state, which must be the same pages."""
     lru = reading.lru
     tallies = {row: Tally() for row in END_RELATIONS}
+    _compare_frames(tallies[FRAMES], reading.life, after)
     recorded = {frame: on for on, pages in enumerate(after.lists) for page in pages for frame in after.folio(page)}
     predicted = {page: on for page in range(after.frames) if (on := lru.list_of(page)) is not None}
     silent: Counter[str] = Counter()
@@ -434,10 +438,23 @@ def compare_lists(reading: _Reading, before: LruState, after: LruState) -> dict[
     return tallies
 
 
-def _not_followed(after: LruState) -> dict[str, Tally]:
+def _compare_frames(tally: Tally, life: PageLife, after: LruState) -> None:
+    for run, what in after.classes:
+        for page in run:
+            right = life.uses_as(page, what)
+            if right is None:
+                tally.not_predicted[IN_TRANSIT] += 1
+            elif right:
+                tally.right += 1
+            else:
+                tally.wrong.append(Difference(0, f"page {page}", what, "free" if life.uses_as(page, "pcp") else "used"))
+
+
+def _not_followed(frames: Tally, after: LruState) -> dict[str, Tally]:
     """The same, where pages cannot be followed from the first state to the second."""
     tallies = {row: Tally() for row in END_RELATIONS}
-    for tally in tallies.values():
+    tallies[FRAMES] = frames
+    for tally in (tally for row, tally in tallies.items() if row != FRAMES):
         tally.not_predicted[NO_LRU_EVENTS] = sum(map(len, after.lists))
     return tallies
 

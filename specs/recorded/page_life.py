@@ -31,7 +31,7 @@ WRITE = "write: of a page in use, on an LRU list"
 PAGE_RELATIONS = (ALLOCATION, FREE, INSERTION, LISTED, ONCE, ACTIVATION, WRITE)
 
 BEFORE_STATE = "before the first state"
-IN_TRANSIT = "the page had no reference in the state: somebody was freeing or allocating it"
+IN_TRANSIT = "frames without a reference in a state: unused since boot, or just being freed or allocated"
 NO_PROBES = "without probes bulk allocation and compaction take pages with no event"
 MUNLOCKED = "munlock() has no event"
 NO_ISOLATION = "nothing shows who isolated it: MADV_PAGEOUT, MADV_COLD and mlock() have no events"
@@ -130,6 +130,11 @@ class PageLife:
         if not self.probed:
             for row in (FREE, INSERTION, ACTIVATION, WRITE):
                 self.tallies[row].excuse(NO_PROBES)
+
+    def uses_as(self, page: int, what: str) -> bool | None:
+        """Whether a frame is in use or free as a state's class says; None where that says neither."""
+        there = _USES.get(what, _USED)
+        return None if _TRANSIT in (there, self.uses[page]) else there == self.uses[page]
 
     def silent(self, page: int) -> bool:
         """Whether a page can have come to a list with no event: its task has mlocked its new pages, and munlocked them.
