@@ -37,9 +37,20 @@ from .page_alloc import (
 )
 from .reclaim import (
     KSWAPD,
+    RECLAIM_FOLIO,
     RECLAIM_LAST,
+    RECLAIM_LIST,
+    RECLAIM_MAPPING,
+    RECLAIM_TURN,
+    RECLAIM_TURN_END,
     ReclaimerId,
+    begin_turn,
     end_scan,
+    may_begin_turn,
+    shrink_folio_list,
+    shrink_folio_list_removes,
+    shrink_list,
+    shrink_lruvec_ends,
 )
 from .reclaim_clients import (
     CPU,
@@ -51,6 +62,7 @@ from .reclaim_clients import (
     access_gfp,
     begin_access,
     is_idle,
+    settle,
     switch_to,
 )
 from .slab import Cache, Object
@@ -346,7 +358,8 @@ def start(m: SystemMachine, task: TaskId) -> None:
 @action
 def kmem_cache_alloc(m: SystemMachine, task: TaskId, request: Request) -> None:
     """The kernel needs an object while it works for a task (kmem_cache_alloc())."""
-    require(m.clients != 0 and request != USER and is_idle(m.pages, task))
+    require(m.clients != 0)
+    require(request != USER and is_idle(m.pages, task))
     cache = max(0, len(m.kmem_cache) - 1)
     begin_request(m, task, request, cache, None)
     kmem_cache_alloc_node(m, cache, access_gfp(m.pages, request))
@@ -356,6 +369,7 @@ def kmem_cache_alloc(m: SystemMachine, task: TaskId, request: Request) -> None:
 @action
 def kmem_cache_free(m: SystemMachine, object: Object) -> None:
     """The kernel gives such an object back (kmem_cache_free())."""
+    require(m.clients != 0)
     cache = m.held[object]
     require(cache is not None and not is_task_struct(m, object))
     assert cache is not None
@@ -365,7 +379,8 @@ def kmem_cache_free(m: SystemMachine, object: Object) -> None:
 @action
 def flush_cpu_slab(m: SystemMachine, cache: Cache) -> None:
     """A cache's cpu slabs are flushed (flush_all(): flush_cpu_slab())."""
-    require(m.shrinks != 0 and has_cpu_slab(m, cache, CPU))
+    require(m.shrinks != 0)
+    require(has_cpu_slab(m, cache, CPU))
     c = m.kmem_cache[cache].cpu_slab[CPU]
     page = c.slab
     freelist = c.freelist
@@ -468,28 +483,45 @@ def end_file_write(m: SystemMachine, index: FileIndex) -> None:
 def reclaim_turn(m: SystemMachine, r: ReclaimerId) -> None:
     """A reclaimer begins a turn."""
     require(m.pages.watch_kswapd != 0 or r != KSWAPD)
-    reclaim_clients.reclaim_turn(m.pages, r)
+    require(m.pages.reclaimer[r].phase == RECLAIM_TURN and may_begin_turn(m.pages))
+    begin_turn(m.pages, CPU, r)
+    settle(m.pages)
 
 
 @action
 def reclaim_list(m: SystemMachine, r: ReclaimerId) -> None:
     """A reclaimer isolates folios of a list, or shrinks an active list."""
     require(m.pages.watch_kswapd != 0 or r != KSWAPD)
-    reclaim_clients.reclaim_list(m.pages, r)
+    require(m.pages.reclaimer[r].phase == RECLAIM_LIST)
+    shrink_list(m.pages, CPU, r)
+    settle(m.pages)
 
 
 @action
 def reclaim_folio(m: SystemMachine, r: ReclaimerId) -> None:
     """A reclaimer decides about a folio that it has isolated."""
     require(m.pages.watch_kswapd != 0 or r != KSWAPD)
-    reclaim_clients.reclaim_folio(m.pages, r)
+    require(m.pages.reclaimer[r].phase == RECLAIM_FOLIO)
+    shrink_folio_list(m.pages, CPU, r)
+    settle(m.pages)
 
 
 @action
 def reclaim_mapping(m: SystemMachine, r: ReclaimerId) -> None:
     """A reclaimer frees the folio that it has unmapped, or puts it back."""
     require(m.pages.watch_kswapd != 0 or r != KSWAPD)
-    reclaim_clients.reclaim_mapping(m.pages, r)
+    require(m.pages.reclaimer[r].phase == RECLAIM_MAPPING)
+    shrink_folio_list_removes(m.pages, CPU, r)
+    settle(m.pages)
+
+
+@action
+def reclaim_turn_end(m: SystemMachine, r: ReclaimerId) -> None:
+    """A reclaimer ends a turn: it has enough, scans harder, gives up, or goes to sleep."""
+    require(m.pages.watch_kswapd != 0 or r != KSWAPD)
+    require(m.pages.reclaimer[r].phase == RECLAIM_TURN_END)
+    shrink_lruvec_ends(m.pages, CPU, r)
+    settle(m.pages)
 
 
 def take_progress(m: SystemMachine, task: TaskId) -> int:
@@ -507,15 +539,12 @@ def take_progress(m: SystemMachine, task: TaskId) -> int:
 
 @action
 def end_direct_reclaim(m: SystemMachine, task: TaskId) -> Outcome:
-    """A task that has reclaimed goes on: to a page or an object, to failure, or to reclaim again."""
-    require(m.pages.task[task].child is None)
+    """A task that has reclaimed for its memory or the file goes on: to a page and its access, to failure, or to reclaim
+    again."""
+    require(m.pages.task[task].request == USER)
     progress = take_progress(m, task)
-    outcome = 0
-    if m.pages.task[task].request == USER:
-        outcome = user_page_continues(m, task, progress)
-    else:
-        new_slab_continues(m, task, progress)
-    request_ends(m, task)
+    outcome = user_page_continues(m, task, progress)
+    access_ends(m.pages, task)
     written = (outcome - 1) // 2 % 2 == 1
     place = (outcome - 1) // 4
     for address in indices(m.pages.mm[task].anon):
@@ -525,6 +554,16 @@ def end_direct_reclaim(m: SystemMachine, task: TaskId) -> Outcome:
         if written and place == len(m.pages.mm[task].anon) + index:
             m.pages.i_pages[index].expected = m.pages.next_content(m.pages.i_pages[index].expected)
     return outcome
+
+
+@action
+def end_kmem_cache_alloc(m: SystemMachine, task: TaskId) -> None:
+    """A task that has reclaimed for an object of the kernel goes on, likewise."""
+    require(m.clients != 0)
+    require(m.pages.task[task].request != USER and m.pages.task[task].child is None)
+    progress = take_progress(m, task)
+    new_slab_continues(m, task, progress)
+    request_ends(m, task)
 
 
 @action

@@ -69,6 +69,7 @@ from ..model.system import (
     end_direct_reclaim,
     end_file_write,
     end_fork,
+    end_kmem_cache_alloc,
     end_swap_write,
     exit,
     exit_oom_victim,
@@ -85,6 +86,7 @@ from ..model.system import (
     reclaim_list,
     reclaim_mapping,
     reclaim_turn,
+    reclaim_turn_end,
     release_task,
     start,
     start_kernel,
@@ -408,14 +410,15 @@ SPEC = Spec(
     actions=(
         fork, exit, release_task, start, kmem_cache_alloc, kmem_cache_free, flush_cpu_slab, kmem_cache_shrink,
         access_memory, access_file, exit_oom_victim, sync_file, end_swap_write, end_file_write, reclaim_turn,
-        reclaim_list, reclaim_folio, reclaim_mapping, end_direct_reclaim, end_fork,
+        reclaim_list, reclaim_folio, reclaim_mapping, reclaim_turn_end, end_direct_reclaim,
+        end_kmem_cache_alloc, end_fork,
     ),
     properties=(*INVARIANTS, *STEPS, *FROM_SLUB, *within("pages", *FROM_RECLAIM)),
     parameters=PARAMETERS,
     derived=DERIVED,
     requirements=REQUIREMENTS,
     scopes=SCOPES,
-    explored=("four", "kswapd", "flags", "contents"),
+    explored=("four", "kswapd", "flags", "pairs", "contents"),
     refinement=Refinement(
         "R-contents",
         CONTENTS,
@@ -435,7 +438,7 @@ SPEC = Spec(
     doc=__doc__,
     flows={
         "fork": (
-            fork, reclaim_turn, reclaim_list, reclaim_folio, reclaim_mapping, end_fork,
+            fork, reclaim_turn, reclaim_list, reclaim_folio, reclaim_mapping, reclaim_turn_end, end_fork,
             copy_process, dup_task_struct, alloc_task_struct_node, kmem_cache_alloc_node, slab_alloc_node,
             ___slab_alloc, get_partial, new_slab, allocate_slab, allocate_smallest_slab, alloc_slab_page, alloc_pages,
             UserMemory.get_page_from_freelist, get_page_of_type, get_page_from_freelist, rmqueue, rmqueue_buddy,

@@ -26,7 +26,7 @@ from kmemspec.specs.loading import Loaded, load
 from kmemspec.specs.stateful import run
 from kmemspec.specs.system import INVARIANTS, STEPS
 
-FURTHER = ("four", "kswapd", "flags", "contents")
+FURTHER = ("four", "kswapd", "flags", "pairs", "contents")
 
 
 @pytest.fixture(scope="module")
@@ -94,11 +94,12 @@ class Story:
 
     def reclaim(self, name: str, *arguments: int) -> list[str]:
         """The first task reclaims until it has gone on for good, by this action; gives what was done meanwhile."""
-        work = [(name, *arguments), *((f"reclaim_{part}", 1) for part in ("mapping", "folio", "list", "turn"))]
-        work += [("end_swap_write", 0), ("end_file_write", 0)]
+        parts = ("mapping", "folio", "list", "turn", "turn_end")
+        work = {name: arguments, **{f"reclaim_{part}": (1,) for part in parts}}
+        work |= {"end_swap_write": (0,), "end_file_write": (0,)}
         done: list[str] = []
         while self.state.pages.task[0].slow:
-            done.append(next(step for step, *given in work if self.may(str(step), *map(int, given))))
+            done.append(next(step for step, given in work.items() if self.may(step, *given)))
             assert len(done) < 100
         return done
 
@@ -141,7 +142,7 @@ def test_objects_come_by_reclaim_or_not_at_all(system: Loaded) -> None:
     assert not m.pages.task[0].slow
     assert all(m.held[object] is None for object in range(4))
     story.step("kmem_cache_alloc", 0, 1)
-    story.reclaim("end_direct_reclaim", 0)
+    story.reclaim("end_kmem_cache_alloc", 0)
     [object] = [object for object in range(4) if m.held[object] is not None]
     assert m.nr_slab == 1
     free = m.pages.node_free_pages()

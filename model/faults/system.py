@@ -35,7 +35,7 @@ FAULTS = (
         "user_page_continues",
         "    m.pages.folio[page].refcount = 1\n",
         "",
-        ("C1", "B18", "L9", "checks"),
+        ("checks",),
     ),
     _fault(
         "slab-on-lru",
@@ -79,6 +79,7 @@ FAULTS = (
         "",
         ("S5", "S2"),
         "the window that retry_load_slab of ___slab_alloc() closes",
+        scope="pairs",
         module=SLUB,
     ),
     _fault(
