@@ -459,9 +459,9 @@ def test_flow_charts_follow_methods(written: Loading) -> None:
     actions, named = flow.actions_of(loaded.spec, loaded.program, "alloc")
     assert named == {"take_of", "take", "Ordered.note", "first_free"}
     boxes = {box.name: box for box in flow.chart(loaded.program, actions, "", flow.Options(named=named)).boxes}
-    assert set(boxes) == {"take_zone", "take_of", "take", "Ordered.note"}
+    assert set(boxes) == {"take_zone", "take_of", "take", "Ordered.note", "first_free"}
     lines = {line: node.kind for node in boxes["take"].nodes for line in node.lines}
-    assert lines["page = pick()"] == "steps"
+    assert lines["page = pick()"] == "call"  # of first_free(), to which it only delegates
     assert lines["page is None or not source.frame[page].is_free()"] == "decision"
     assert lines["note(page)"] == "call"
     everything = flow.chart(loaded.program, ("take_many",), "", flow.Options(depth=9, detail=True))

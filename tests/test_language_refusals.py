@@ -107,6 +107,12 @@ def holds(text: str, header: str = '@invariant("I1")\ndef holds(m: M) -> Clauses
     return f"{PRELUDE}{ACT}\n{header}\n{indented(text)}{SPEC_WITH_PROPERTY}"
 
 
+def moved(text: str) -> str:
+    """A file whose property is about a part of the machine."""
+    about = holds("yield clause('c', m.flag)")
+    return about.replace("\nSPEC = ", f"\n{text}\nSPEC = ", 1)
+
+
 def functions(text: str, ending: str = SPEC) -> str:
     return f"{PRELUDE}{text}{ending}"
 
@@ -421,6 +427,11 @@ CASES: list[tuple[str, str]] = [
     ("return-value", holds("if m.flag:\n    «return»\nreturn True")),
     ("missing-return", holds("if m.flag:\n    return True", '@invariant("I1")\n«def holds(m: M) -> bool:»')),
     ("no-clause", holds("pass", '@invariant("I1")\n«def holds(m: M) -> bool:»')),
+    (
+        "property-place",
+        f"{PRELUDE}{ACT}\n@invariant('I1')\n«def holds(m: M) -> bool:»\n    return m.flag\n"
+        f"SPEC = Spec('tiny', M, init, (act,), within('flag', holds), {CELLS})",
+    ),
     ("property-parameters", holds("return True", '@invariant("I1")\n«def holds(m: M, n: int) -> bool:»')),
     ("property-parameters", holds("return True", '@step_property("I1")\n«def holds(m: M) -> bool:»')),
     (
@@ -551,6 +562,8 @@ WORDS_AT_IMPORT = [
     ("is not a tuple of actions: act is none", leading("«@leads_to('L', quiet=act)»")),
     ("is fair and quiet", leading("«@leads_to('L', fair=(act,), quiet=(act,))»")),
     ("makes nothing fair", leading("«@leads_to('L', fair=())»")),
+    ("names no field", moved("«MOVED = within('', holds)»")),
+    ("cannot move I1", moved("«MOVED = within('one', *within('one', holds))»")),
     ("is not a size", functions("«@bounded»\ndef f(m: M) -> None:\n    pass\n")),
     ("cannot turn", functions("«@bounded(-1)»\ndef f(m: M) -> None:\n    pass\n")),
 ]
