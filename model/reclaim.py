@@ -23,9 +23,9 @@ from .folio import (
     FILE,
     FOLIO_PAGEOUT,
     FOLIO_RECLAIMED,
+    LRU_ACTIVE,
     LRU_ACTIVE_ANON,
     LRU_ACTIVE_FILE,
-    LRU_FILE,
     LRU_INACTIVE_ANON,
     LRU_INACTIVE_FILE,
     EvictableList,
@@ -67,14 +67,15 @@ RECLAIM_TURN = 1  # shrink_node() at its priority
 RECLAIM_LIST = 2  # shrink_list() of the next list
 RECLAIM_FOLIO = 3  # shrink_folio_list() of the next isolated folio
 RECLAIM_MAPPING = 4  # __remove_mapping() of that folio
-RECLAIM_LAST = 5  # kswapd_try_to_sleep(), or the end of try_to_free_pages()
+RECLAIM_TURN_END = 5  # the ends of shrink_lruvec() and shrink_node(), and what follows from the turn
+RECLAIM_LAST = 6  # the end of try_to_free_pages()
 
 
 class Reclaimer(LruScan, FolioScan):
     """struct scan_control of one reclaimer, what shrink_lruvec() and shrink_node() keep on their stacks, and where it
     is. It may unmap, swap and write unless its gfp_mask says no: there is no boost, no laptop mode."""
 
-    phase: Annotated[int, Range(0, 5)]
+    phase: Annotated[int, Range(0, 6)]
     kswapd: bool  # current_is_kswapd()
     may_unmap: bool
     may_writepage: bool
@@ -168,7 +169,7 @@ def shrink_node(m: ReclaimMemory, cpu: int, r: ReclaimerId) -> None:
     if lists_left(sc):
         next_list(sc)
     else:
-        shrink_lruvec_ends(m, cpu, r)
+        sc.phase = RECLAIM_TURN_END
 
 
 def lists_left(sc: Reclaimer) -> bool:
@@ -189,7 +190,7 @@ def next_list(sc: Reclaimer) -> None:
             sc.next_lru += 1
 
 
-def shrink_lruvec(m: ReclaimMemory, cpu: int, r: ReclaimerId) -> None:
+def shrink_lruvec(m: ReclaimMemory, r: ReclaimerId) -> None:
     """Go on to the next list, to the next round, or to the end (shrink_lruvec())."""
     sc = m.reclaimer[r]
     next_list(sc)
@@ -198,7 +199,7 @@ def shrink_lruvec(m: ReclaimMemory, cpu: int, r: ReclaimerId) -> None:
     if sc.lruvec_reclaimed >= sc.nr_to_reclaim and not is_proportional(m, sc):
         stop_proportionally(sc)
     if not lists_left(sc):
-        shrink_lruvec_ends(m, cpu, r)
+        sc.phase = RECLAIM_TURN_END
         return
     sc.next_lru = 0
     next_list(sc)
@@ -213,15 +214,11 @@ def stop_proportionally(sc: Reclaimer) -> None:
         for lru in range(EVICTABLE_LISTS):
             sc.nr[lru] = 0
         return
-    smaller = LRU_FILE
-    scan_target = sc.targets[LRU_INACTIVE_FILE] + sc.targets[LRU_ACTIVE_FILE] + 1
-    percentage = nr_file * 100 // scan_target
-    if nr_file > nr_anon:
-        smaller = LRU_INACTIVE_ANON
-        scan_target = sc.targets[LRU_INACTIVE_ANON] + sc.targets[LRU_ACTIVE_ANON] + 1
-        percentage = nr_anon * 100 // scan_target
+    smaller = LRU_INACTIVE_ANON if nr_file > nr_anon else LRU_INACTIVE_FILE
+    scan_target = sc.targets[smaller] + sc.targets[smaller + LRU_ACTIVE] + 1
+    percentage = min(nr_file, nr_anon) * 100 // scan_target
     for lru in range(EVICTABLE_LISTS):
-        if is_file_lru(lru) == (smaller == LRU_FILE):
+        if lru_type(lru) == lru_type(smaller):
             sc.nr[lru] = 0
         else:
             nr_scanned = sc.targets[lru] - sc.nr[lru]
@@ -243,13 +240,13 @@ def shrink_list(m: ReclaimMemory, cpu: int, r: ReclaimerId) -> None:
             shrink_active_list(m, cpu, sc, nr_to_scan, lru, sc.may_unmap)
         else:
             sc.skipped_deactivate = True
-        shrink_lruvec(m, cpu, r)
+        shrink_lruvec(m, r)
         return
     taken = begin_inactive_list(m, cpu, r, nr_to_scan, lru)
     if taken > 0:
         sc.phase = RECLAIM_FOLIO
     else:
-        shrink_lruvec(m, cpu, r)
+        shrink_lruvec(m, r)
 
 
 def begin_inactive_list(m: ReclaimMemory, cpu: int, r: ReclaimerId, nr_to_scan: int, lru: int) -> int:
@@ -271,7 +268,7 @@ def shrink_folio_list(m: ReclaimMemory, cpu: int, r: ReclaimerId) -> None:
     assert page is not None
     lru = sc.lru
     assert lru is not None
-    if not m.folio[page].locked:
+    if not m.folio[page].locked:  # never false: who has isolated a folio is the only one to keep it locked
         # The kernel counts on, but nobody asks how much more than enough it is.
         sc.scanned = min(sc.scanned + 1, sc.nr_to_reclaim)
     if is_file_lru(lru) and not is_unqueued_dirty(m, sc, page):
@@ -289,7 +286,7 @@ def is_unqueued_dirty(m: ReclaimMemory, sc: Reclaimer, page: Page) -> bool:
     """Whether shrink_folio_list() counts a folio as dirty and not yet on its way (stat->nr_unqueued_dirty,
     folio_check_dirty_writeback())."""
     folio = m.folio[page]
-    if folio.locked or folio.mlocked or (folio.mapcount > 0 and not sc.may_unmap):
+    if folio.locked or (folio.mapcount > 0 and not sc.may_unmap):  # never true: the file is not mapped here
         return False
     return not folio.swapbacked and not m.use[page].anon and folio.dirty and not folio.writeback
 
@@ -300,7 +297,7 @@ def shrink_folio_list_removes(m: ReclaimMemory, cpu: int, r: ReclaimerId) -> Non
     page = sc.folio_list.last
     assert page is not None
     outcome = remove_folio(m, page)
-    if outcome != FOLIO_RECLAIMED:
+    if outcome != FOLIO_RECLAIMED:  # never true: nobody takes references between the two steps here, as in `swap`
         keep_folio(m, cpu, r, page)
         return
     list_del(m, sc.folio_list, page)
@@ -326,7 +323,7 @@ def next_folio(m: ReclaimMemory, cpu: int, r: ReclaimerId) -> None:
         return
     try_to_unmap_flush(m, sc)
     putback_inactive(m, cpu, sc)
-    shrink_lruvec(m, cpu, r)
+    shrink_lruvec(m, r)
 
 
 def age_active_anon(m: ReclaimMemory, cpu: int, r: ReclaimerId) -> None:
@@ -404,9 +401,9 @@ def end_scan(sc: Reclaimer) -> None:
 
 
 def may_begin_turn(m: ReclaimMemory) -> bool:
-    """Whether another reclaimer in the midst of its turn is no obstacle."""
+    """Whether turns may overlap, or nobody is in the midst of one."""
     return m.overlap != 0 or not any(
-        RECLAIM_LIST <= m.reclaimer[r].phase <= RECLAIM_MAPPING for r in indices(m.reclaimer)
+        RECLAIM_LIST <= m.reclaimer[r].phase <= RECLAIM_TURN_END for r in indices(m.reclaimer)
     )
 
 

@@ -28,6 +28,7 @@ from .reclaim import (
     RECLAIM_MAPPING,
     RECLAIM_NOTHING,
     RECLAIM_TURN,
+    RECLAIM_TURN_END,
     ReclaimerId,
     ReclaimMemory,
     allow_direct_reclaim,
@@ -38,6 +39,7 @@ from .reclaim import (
     shrink_folio_list,
     shrink_folio_list_removes,
     shrink_list,
+    shrink_lruvec_ends,
     try_to_free_pages,
     wake_up_kswapd,
     zone_reclaimable_pages,
@@ -80,6 +82,7 @@ class TaskMemory(ReclaimMemory):
     requests: Annotated[int, FromScope("requests")]
     gfp1: Annotated[int, FromScope("gfp1")]
     gfp2: Annotated[int, FromScope("gfp2")]
+    file_writes: Annotated[int, FromScope("file_writes")]  # whether tasks write to the file, too
     mlock: Annotated[int, FromScope("mlock")]
     munlock: Annotated[int, FromScope("munlock")]
     throttles: Annotated[int, FromScope("throttles")]  # whether the lowest watermark is such that tasks may wait for it
@@ -257,8 +260,17 @@ def access_ends(m: TaskMemory, task: TaskId) -> None:
         t.request = USER
         return
     allowed = allow_direct_reclaim(m)
-    if allowed or t.oom_victim:
+    if t.oom_victim or (allowed and not is_preceded(m, task)):
         begin_direct_reclaim(m, task)
+
+
+def is_preceded(m: TaskMemory, task: TaskId) -> bool:
+    """Whether a task that is to die waits for one of the few reclaimers that the scope has: it comes first."""
+    return any(
+        m.task[other].oom_victim and m.task[other].slow and m.task[other].reclaimer is None
+        for other in indices(m.task)
+        if other != task
+    )
 
 
 def begin_direct_reclaim(m: TaskMemory, task: TaskId) -> None:
@@ -277,6 +289,7 @@ def use_memory(m: TaskMemory, task: TaskId) -> None:
     write = choose(range(2))
     file = choose(range(2))
     if file == 1:
+        require(m.file_writes != 0 or write == 0)
         index = choose(indices(m.i_pages))
         use_file(m, index, write == 1)
     else:
@@ -310,6 +323,7 @@ def access_memory(m: TaskMemory, task: TaskId, address: VirtualPage, write: bool
 def access_file(m: TaskMemory, task: TaskId, index: FileIndex, write: bool) -> None:
     """A task reads or writes a page of the file (read(), write())."""
     require(is_idle(m, task))
+    require(m.file_writes != 0 or not write)
     begin_access(m, task, USER)
     use_file(m, index, write)
     access_ends(m, task)
@@ -497,15 +511,27 @@ def reclaim_mapping(m: TaskMemory, r: ReclaimerId) -> None:
 
 
 @action
+def reclaim_turn_end(m: TaskMemory, r: ReclaimerId) -> None:
+    """A reclaimer ends a turn: it has enough, scans harder, gives up, or goes to sleep (shrink_node(), balance_pgdat(),
+    do_try_to_free_pages())."""
+    require(m.reclaimer[r].phase == RECLAIM_TURN_END)
+    shrink_lruvec_ends(m, CPU, r)
+    settle(m)
+
+
+@action
 def end_throttle(m: TaskMemory, task: TaskId) -> None:
-    """A task that was to wait for kswapd reclaims now, as the reserves allow it or it is to die
-    (throttle_direct_reclaim(): pfmemalloc_wait)."""
+    """A task that waits for kswapd looks again: it reclaims if the reserves allow it or it is to die; or wakes kswapd,
+    which wakes all who wait when it goes to sleep (throttle_direct_reclaim(): pfmemalloc_wait)."""
     require(m.throttles != 0)
     t = m.task[task]
     require(t.slow and t.reclaimer is None)
+    was_asleep = m.reclaimer[KSWAPD].phase == RECLAIM_NOTHING
     allowed = allow_direct_reclaim(m)
-    require(allowed or t.oom_victim)
-    begin_direct_reclaim(m, task)
+    require(allowed or t.oom_victim or was_asleep)
+    require(not is_preceded(m, task))
+    if allowed or t.oom_victim:
+        begin_direct_reclaim(m, task)
 
 
 @action

@@ -33,6 +33,7 @@ from ..model.reclaim import (
     RECLAIM_MAPPING,
     RECLAIM_NOTHING,
     RECLAIM_TURN,
+    RECLAIM_TURN_END,
     Reclaimer,
     ReclaimMemory,
     balance_pgdat,
@@ -80,6 +81,7 @@ from ..model.reclaim_clients import (
     reclaim_list,
     reclaim_mapping,
     reclaim_turn,
+    reclaim_turn_end,
     start,
     sync_file,
 )
@@ -138,7 +140,7 @@ def in_hand(m: ReclaimMemory, page: Page) -> bool:
 
 def is_amid(sc: Reclaimer) -> bool:
     """Whether a reclaimer is in the midst of a turn."""
-    return sc.phase >= RECLAIM_LIST and sc.phase <= RECLAIM_MAPPING
+    return sc.phase >= RECLAIM_LIST and sc.phase <= RECLAIM_TURN_END
 
 
 def reclaimed_so_far(sc: Reclaimer) -> int:
@@ -586,9 +588,8 @@ def tasks_in_reclaim(m: TaskMemory) -> Clauses:
             yield clause("the flags are those of the request", flags, task)
             alone = all(m.task[other].reclaimer != r for other in indices(m.task) if other != task)
             yield clause("a scan_control is of one task", alone, task)
-        elif t.slow:
-            helped = m.reclaimer[KSWAPD].phase != RECLAIM_NOTHING or is_hopeless(m) or is_balanced_or_loose(m)
-            yield clause("a task that waits for reserves is not forgotten", helped, task)
+        else:
+            yield clause("a task waits only for reserves that are kept", m.throttles != 0 or not t.slow, task)
         held = t.kernel_page
         if held is not None:
             yield clause("a page of the kernel is in use", m.folio[held].refcount == 1, task)
@@ -601,12 +602,6 @@ def tasks_in_reclaim(m: TaskMemory) -> Clauses:
         yield clause("a direct reclaimer is a task", number == KSWAPD or works == owned, number)
     victims = sum(1 for task in indices(m.task) if m.task[task].oom_victim)
     yield clause("one task is killed at a time", victims <= 1)
-
-
-def is_balanced_or_loose(m: TaskMemory) -> bool:
-    """Whether a task that waits for reserves would find them now (allow_direct_reclaim())."""
-    reserve = m.min_wmark()
-    return reserve == 0 or m.node_free_pages() > reserve // 2
 
 
 @invariant("R7-asleep", origin="wakeup_kswapd(), switch_to(): what is of one step")
@@ -675,7 +670,7 @@ def is_exact(sc: Reclaimer, counted: int, most: int) -> bool:
 
 def is_at_work(sc: Reclaimer) -> bool:
     """Whether a reclaimer is in a turn or before one."""
-    return sc.phase >= RECLAIM_TURN and sc.phase <= RECLAIM_MAPPING
+    return sc.phase >= RECLAIM_TURN and sc.phase <= RECLAIM_TURN_END
 
 
 def has_moved(was: Reclaimer, now: Reclaimer) -> bool:
@@ -812,9 +807,9 @@ def progress_is_rewarded(before: ReclaimMachine, after: ReclaimMachine, task: Ta
         was = before.task[task]
         now = after.task[task]
         enough = before.nr_free_pages > before.watermark_min
-        yield clause("who has freed a frame gets one if there is one", not (progress and enough and now.slow
-                     and after.nr_free_pages == before.nr_free_pages), task)
-        if now.slow and now.oom_victim == was.oom_victim and not killed(before, after):
+        none = now.slow and after.nr_free_pages == before.nr_free_pages  # otherwise it waits for a second frame
+        yield clause("who has freed a frame gets one if there is one", not (progress and enough and none), task)
+        if none and not killed(before, after):
             fresh = now.no_progress_loops == 0
             next_loop = now.no_progress_loops == was.no_progress_loops + 1
             dying = any(before.task[other].oom_victim for other in indices(before.task))
@@ -897,7 +892,7 @@ def locked_memory_stays(before: TaskMemory, after: TaskMemory) -> Clauses:
 # --- leads-to
 
 DEVICES = (end_swap_write, end_file_write)
-STEPS_OF_RECLAIM = (reclaim_turn, reclaim_list, reclaim_folio, reclaim_mapping)
+STEPS_OF_RECLAIM = (reclaim_turn, reclaim_list, reclaim_folio, reclaim_mapping, reclaim_turn_end)
 WORKERS = (*STEPS_OF_RECLAIM, end_direct_reclaim, end_throttle, exit_oom_victim)
 TASKS = (access_memory, access_file, get_kernel_page, fork, exit, start, mlock, munlock, ask_in_reclaim)
 
@@ -918,8 +913,11 @@ def isolated_folios_return(m: TaskMemory, page: Page) -> Leads:
 
 @leads_to("V3", fair=(*DEVICES, *WORKERS), quiet=TASKS, origin="__alloc_pages_slowpath(), should_reclaim_retry()")
 def slow_path_ends(m: TaskMemory, task: TaskId) -> Leads:
-    """A task in the slow path gets a frame, fails, or dies."""
-    return leads(when=m.task[task].slow, then=not m.task[task].slow)
+    """A task in the slow path gets a frame, fails, or dies.
+
+    Whose request may not enter file systems kills nobody and tries for ever (out_of_memory(): "the OOM killer does not
+    compensate for IO-less reclaim"), so that nothing is said of it."""
+    return leads(when=m.task[task].slow and may_kill(m, task), then=not m.task[task].slow)
 
 
 INVARIANTS = (
@@ -977,15 +975,16 @@ SPEC = Spec(
     derived=DERIVED,
     requirements=REQUIREMENTS,
     scopes=SCOPES,
+    explored=("kernel", "noio", "reserve", "retries", "priorities", "proportion", "batch", "history", "entries"),
     deadlock_free=True,
     doc=__doc__,
     flows={
         "reclaim": (
-            reclaim_turn, reclaim_list, reclaim_folio, reclaim_mapping, begin_turn, balance_pgdat, shrink_node, shrink_list,
-            begin_inactive_list, shrink_active_list, shrink_folio_list, shrink_folio, add_to_swap, try_to_unmap,
-            pageout, shrink_folio_list_removes, remove_folio, remove_mapping, keep_folio, next_folio, shrink_lruvec,
-            shrink_lruvec_ends, balance_pgdat_continues, balance_pgdat_ends, kswapd_try_to_sleep,
-            prepare_kswapd_sleep,
+            reclaim_turn, reclaim_list, reclaim_folio, reclaim_mapping, reclaim_turn_end, begin_turn, balance_pgdat,
+            shrink_node, shrink_list, begin_inactive_list, shrink_active_list, shrink_folio_list, shrink_folio,
+            add_to_swap, try_to_unmap, pageout, shrink_folio_list_removes, remove_folio, remove_mapping, keep_folio,
+            next_folio, shrink_lruvec, shrink_lruvec_ends, balance_pgdat_continues, balance_pgdat_ends,
+            kswapd_try_to_sleep, prepare_kswapd_sleep,
         ),
         "direct": (
             end_direct_reclaim, slowpath_reclaimed, alloc_pages_direct_reclaim, should_reclaim_retry,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..model.gfp import GFP_KERNEL, GFP_NOFS
+from ..model.gfp import GFP_KERNEL, GFP_NOFS, GFP_NOIO
 from ..model.lang import Parameter, Requirement
 from .lru_scope import LRU_DERIVED, lru_parameters
 
@@ -18,7 +18,7 @@ FLAGS_MOST = (1 << 25) - 1
 
 PARAMETERS = (
     *lru_parameters(
-        pages=3, cpus=1, pagevec_size=1, swap_cluster_max=1, age_bits=1, eviction_bits=1, swappiness=200, mlocks=2,
+        pages=2, cpus=1, pagevec_size=1, swap_cluster_max=1, age_bits=1, eviction_bits=1, swappiness=200, mlocks=2,
         gigabyte_order=18,
     ),
     Parameter("tasks", 2, "the number of tasks that may exist at a time", most=1 << 10),
@@ -27,7 +27,7 @@ PARAMETERS = (
     Parameter("swap_entries", 1, "the entries of the swap device", most=1 << 16),
     Parameter("watermark_min", 0, "the zone's lowest watermark", least=0, most=1 << 16),
     Parameter("watermark_low", 1, "the watermark below which kswapd is woken", least=0, most=1 << 16),
-    Parameter("watermark_high", 2, "the watermark at which kswapd sleeps", least=0, most=1 << 16),
+    Parameter("watermark_high", 1, "the watermark at which kswapd sleeps", least=0, most=1 << 16),
     Parameter("direct_reclaimers", 1, "the tasks that reclaim directly at a time", most=64),
     Parameter("def_priority", 0, "DEF_PRIORITY", least=0, most=12),
     Parameter("reclaim_retries", 1, "MAX_RECLAIM_RETRIES", least=1, most=16),
@@ -35,6 +35,7 @@ PARAMETERS = (
     Parameter("gfp1", GFP_KERNEL, "the flags of the kernel's first kind of request", least=0, most=FLAGS_MOST),
     Parameter("gfp2", GFP_NOFS, "the flags of the kernel's second kind of request", least=0, most=FLAGS_MOST),
     Parameter("overlap", 0, "whether two reclaimers may be in the midst of their turns together", least=0, most=1),
+    Parameter("file_writes", 1, "whether tasks write to the file, or read it only", least=0, most=1),
     Parameter("mlock", 1, "whether tasks lock memory", least=0, most=1),
     Parameter("munlock", 0, "whether tasks lock memory that they use, and unlock it", least=0, most=1),
     Parameter("reserves", 1, "whether tasks that reclaim need frames themselves", least=0, most=1),
@@ -70,7 +71,25 @@ REQUIREMENTS = (
     ),
 )
 
+ONE = {"tasks": 1, "mlock": 0}
+"""One task, so that what else is switched on does not multiply."""
+
+PLAIN = {**ONE, "vpages": 2, "file_writes": 0, "reserves": 0}
+"""One task that only reads the file, so that there may be more frames."""
+
 SCOPES: dict[str, dict[str, int]] = {
-    "tiny": {"pages": 3, "tasks": 1, "swap_entries": 1, "mlock": 0,
-             "watermark_low": 0, "watermark_high": 1},
+    "small": {**ONE, "vpages": 2},
+    "kernel": {**ONE, "requests": 2, "mlock": 1, "munlock": 1},
+    "noio": {**ONE, "requests": 2, "gfp1": GFP_NOIO, "overlap": 1},
+    "reserve": {"mlock": 0, "pages": 3, "watermark_min": 2, "watermark_low": 2, "watermark_high": 2},
+    "retries": {**ONE, "vpages": 2, "reclaim_retries": 2},
+    "priorities": {**PLAIN, "pages": 3, "file_pages": 2, "def_priority": 2},
+    "proportion": {**PLAIN, "pages": 4, "file_pages": 2},
+    "batch": {**ONE, "vpages": 2, "swap_cluster_max": 2},
+    "history": {**ONE, "requests": 2, "keeps_history": 1},
+    "entries": {**ONE, "vpages": 2, "swap_entries": 2, "swappiness": 60},
 }
+"""`small` is what most faults need; `kernel`: frames that are no user memory, and munlock; `noio`: requests that may not write, and reclaimers at work at
+the same time; `reserve`: a lowest watermark of which half is kept for who dies; `retries`: two loops before OOM, two
+failures before kswapd gives up; `priorities`: three of them; `proportion`: lists so long that a turn may end early;
+`batch`: two folios are isolated at a time; `history`: shadows; `entries`: two swap entries, and both types scanned."""

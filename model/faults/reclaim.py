@@ -10,7 +10,7 @@ from . import Faults
 
 OWN = "own mutant"
 
-_fault = Faults("reclaim", "model.reclaim", OWN)
+_fault = Faults("reclaim", "model.reclaim", OWN, "small")
 
 FAULTS = (
     _fault(
@@ -31,6 +31,7 @@ FAULTS = (
         "self.watermark_low",
         ("R7-woken", "R13"),
         module="model.reclaim_clients",
+        scope="default",
     ),
     _fault(
         "kswapd-sleeps-after-each-run",
@@ -150,7 +151,7 @@ FAULTS = (
         "",
     ),
     _fault(
-        "C3x",
+        "C3x-reclaim",
         "NR_ISOLATED is raised again when folios are put back",
         "putback_inactive",
         "    mod_isolated(m, lru_type(lru), -sc.nr_taken)\n",
@@ -161,7 +162,7 @@ FAULTS = (
         module="model.lru",
     ),
     _fault(
-        "C18x",
+        "C18x-reclaim",
         "a folio is put back without being counted",
         "lruvec_add_folio",
         "    update_lru_size(m, lru, 1)\n",
@@ -226,6 +227,7 @@ FAULTS = (
         "",
         ("L9", "checks"),
         module="model.swap",
+        scope="default",
     ),
     _fault(
         "unmap-forgets-the-swap-count",
@@ -235,6 +237,7 @@ FAULTS = (
         "",
         ("R3", "checks"),
         module="model.rmap",
+        scope="default",
     ),
     _fault(
         "unmap-forgets-mapcount",
@@ -292,7 +295,7 @@ FAULTS = (
         module="model.pageout",
     ),
     _fault(
-        "C17x",
+        "C17x-reclaim",
         "a folio is freed without a second look whether it is dirty",
         "remove_mapping",
         "    if folio.dirty:\n        folio.refcount = 2\n        return False\n",
@@ -358,7 +361,7 @@ FAULTS = (
         module="model.lru",
     ),
     _fault(
-        "C12x",
+        "C12x-reclaim",
         "whether the active anonymous list is shrunk is decided by the refaults of the file",
         "inactive_is_low",
         "    inactive = m.lruvec.nr_lru[LRU_INACTIVE_FILE if type == FILE else LRU_INACTIVE_ANON]\n",
@@ -413,6 +416,7 @@ FAULTS = (
         "oom_badness(m.mm[other]) >= oom_badness(m.mm[task])",
         ("R13",),
         module="model.reclaim_clients",
+        scope="default",
     ),
     _fault(
         "oom-kills-all",
@@ -422,6 +426,7 @@ FAULTS = (
         "",
         ("R13", "R9-tasks"),
         module="model.reclaim_clients",
+        scope="default",
     ),
     _fault(
         "oom-in-vain",

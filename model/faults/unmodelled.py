@@ -41,6 +41,7 @@ UNMODELLED = (
     Unmodelled("B17x", "the zonelist is empty while it is rebuilt", INTERLEAVING),
     Unmodelled("B19x", "a bulk allocation of pages compares with its bound too late", "pages are allocated one by one"),
     Unmodelled("B20x", "deferred memory counts for the watermark", "all memory is there from boot on"),
+    Unmodelled("C4x", "compaction counts a large folio that it isolates as one page", "all folios have order 0"),
     Unmodelled("C6x", "free_swap_and_cache() uses a swap device that swapoff() has freed", INTERLEAVING),
     Unmodelled("C15x", "migration copies a page's flags before it is dirtied for the last time", "no page is migrated"),
     Unmodelled("D4", "memory that is added later is not merged with its neighbours", "no memory is added after boot"),
