@@ -26,7 +26,7 @@ from kmemspec.views import flow, flow_dot, render
 from kmemspec.views.svg import Options, svg
 
 ROOT = Path(__file__).resolve().parent.parent
-PICTURED = ("merge-ignores-order", "fast-path-frees-any-slab", "C1x")
+PICTURED = ("merge-ignores-order", "fast-path-frees-any-slab")
 """The faults whose counterexamples the README shows."""
 SYMBOL = {Outcome.HOLDS: "holds", Outcome.VIOLATED: "**violated**", Outcome.UNKNOWN: "unknown"}
 GENERATED = "<!-- written by benchmarks/readme.py -->\n\n"
