@@ -123,19 +123,23 @@ def _resolve_annotations(spec: Spec) -> None:
 def _originals_aside() -> Iterator[None]:
     """Forget the modules of the model and its properties for the time being, and bring them back afterwards."""
     kept = {name: module for name, module in sys.modules.items() if _depends_on_the_model(name)}
-    for name in kept:
-        del sys.modules[name]
-        parent, _, child = name.rpartition(".")
-        vars(sys.modules[parent]).pop(child, None)  # `from . import lru` would find it there
+    _forget_the_model()
     try:
         yield
     finally:
-        for name in [name for name in sys.modules if _depends_on_the_model(name)]:
-            del sys.modules[name]
+        _forget_the_model()
         sys.modules.update(kept)
         for name, module in kept.items():
             parent, _, child = name.rpartition(".")
             setattr(sys.modules[parent], child, module)
+
+
+def _forget_the_model() -> None:
+    """Take the modules of the model away, also from their packages, where `from . import lru` would find them."""
+    for name in [name for name in sys.modules if _depends_on_the_model(name)]:
+        del sys.modules[name]
+        parent, _, child = name.rpartition(".")
+        vars(sys.modules[parent]).pop(child, None)
 
 
 def _depends_on_the_model(name: str) -> bool:
