@@ -149,6 +149,7 @@ def _explore(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("spec", metavar="SPEC", help="built-in name or FILE.py")
     _common(parser)
     parser.add_argument("--all", action="store_true", help="go on after a violation: a trace for each property")
+    parser.add_argument("--only", metavar="IDS", help="only these properties, e.g. V1 (and the assertions in the code)")
     parser.add_argument("--states", type=_positive, metavar="N", help="stop after N distinct states")
     parser.add_argument("--memory", type=_positive, metavar="MIB", help="stop at this much memory for states")
     parser.add_argument("--seconds", type=_seconds, help="stop after this time")

@@ -44,7 +44,6 @@ from ..model.reclaim import (
     keep_folio,
     kswapd_try_to_sleep,
     next_folio,
-    pgdat_balanced,
     prepare_kswapd_sleep,
     shrink_folio_list,
     shrink_folio_list_removes,
@@ -151,6 +150,11 @@ def reclaimed_so_far(sc: Reclaimer) -> int:
 def all_young(m: TaskMemory, page: Page) -> int:
     """How many PTEs that map a page were used since they were last asked."""
     return sum(young_ptes(m.mm[task], page) for task in indices(m.mm))
+
+
+def is_balanced(m: ReclaimMemory) -> bool:
+    """Whether more frames are free than the high watermark: what pgdat_balanced() is to find out."""
+    return m.node_free_pages() > m.total_high_wmark()
 
 
 def is_hopeless(m: ReclaimMemory) -> bool:
@@ -626,14 +630,14 @@ def nothing_between_steps(m: TaskMemory) -> Clauses:
 def kswapd_sleeps_for_a_reason(before: TaskMemory, after: TaskMemory) -> Clauses:
     """kswapd falls asleep only if the high watermark is reached, or it has failed as often as it may."""
     if before.reclaimer[KSWAPD].phase != RECLAIM_NOTHING and after.reclaimer[KSWAPD].phase == RECLAIM_NOTHING:
-        yield clause("kswapd sleeps if all is well, or hopeless", pgdat_balanced(after) or is_hopeless(after))
+        yield clause("kswapd sleeps if all is well, or hopeless", is_balanced(after) or is_hopeless(after))
 
 
 @step_property("R7-woken", origin="__alloc_pages_slowpath(): wake_all_kswapds(); wakeup_kswapd()")
 def kswapd_woken_at_the_low_mark(before: ReclaimMachine, after: ReclaimMachine) -> Clauses:
     """Who takes a frame though the low watermark is not met, or waits for one, has woken kswapd, unless that is
     hopeless or the frames came back meanwhile."""
-    awake = after.reclaimer[KSWAPD].phase != RECLAIM_NOTHING or is_hopeless(after) or pgdat_balanced(after)
+    awake = after.reclaimer[KSWAPD].phase != RECLAIM_NOTHING or is_hopeless(after) or is_balanced(after)
     reclaimed = any(before.task[task].reclaimer is not None and after.task[task].reclaimer is None
                     for task in indices(after.task))
     if after.nr_free_pages < before.nr_free_pages and before.nr_free_pages <= before.watermark_low:

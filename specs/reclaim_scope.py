@@ -82,6 +82,7 @@ SCOPES: dict[str, dict[str, int]] = {
     "kernel": {**ONE, "requests": 2, "mlock": 1, "munlock": 1},
     "noio": {**ONE, "requests": 2, "gfp1": GFP_NOIO, "overlap": 1},
     "reserve": {"mlock": 0, "pages": 3, "watermark_min": 2, "watermark_low": 2, "watermark_high": 2},
+    "marks": {**ONE, "vpages": 2, "pages": 3, "watermark_high": 2},
     "retries": {**ONE, "vpages": 2, "reclaim_retries": 2},
     "priorities": {**PLAIN, "pages": 3, "file_pages": 2, "def_priority": 2},
     "proportion": {**PLAIN, "pages": 4, "file_pages": 2},
@@ -89,7 +90,8 @@ SCOPES: dict[str, dict[str, int]] = {
     "history": {**ONE, "requests": 2, "keeps_history": 1},
     "entries": {**ONE, "vpages": 2, "swap_entries": 2, "swappiness": 60},
 }
-"""`small` is what most faults need; `kernel`: frames that are no user memory, and munlock; `noio`: requests that may not write, and reclaimers at work at
-the same time; `reserve`: a lowest watermark of which half is kept for who dies; `retries`: two loops before OOM, two
-failures before kswapd gives up; `priorities`: three of them; `proportion`: lists so long that a turn may end early;
-`batch`: two folios are isolated at a time; `history`: shadows; `entries`: two swap entries, and both types scanned."""
+"""`small` is what most faults need; `kernel`: frames that are no user memory, and munlock; `noio`: requests that may
+not write, and reclaimers at work at the same time; `reserve`: a lowest watermark of which half is kept for who dies;
+`marks`: a high watermark above the low one; `retries`: two loops before OOM, two failures before kswapd gives up;
+`priorities`: three of them; `proportion`: lists so long that a turn may end early; `batch`: two folios are isolated at
+a time; `history`: shadows; `entries`: two swap entries, and both types scanned."""

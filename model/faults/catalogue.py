@@ -7,12 +7,13 @@ from . import Fault
 from .buddy import FAULTS as BUDDY
 from .cache import FAULTS as CACHE
 from .lru import FAULTS as LRU
+from .reclaim import FAULTS as RECLAIM
 from .slub import FAULTS as SLUB
 from .swap import FAULTS as SWAP
 from .system import FAULTS as SYSTEM
 from .zone import FAULTS as ZONE
 
-ALL: tuple[Fault, ...] = (*BUDDY, *ZONE, *CACHE, *SLUB, *LRU, *SWAP, *SYSTEM)
+ALL: tuple[Fault, ...] = (*BUDDY, *ZONE, *CACHE, *SLUB, *LRU, *SWAP, *RECLAIM, *SYSTEM)
 
 
 def find(identifier: str) -> Fault:

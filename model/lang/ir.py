@@ -28,8 +28,8 @@ predecessors of a block come before it; path merging needs nothing else.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from .errors import Position
 
@@ -569,6 +569,16 @@ class Program:
             chosen = [name for name in chosen if sizes[name] != defaults[name]]
             return ", ".join(["the default scope", *(f"{name}={sizes[name]}" for name in chosen)])
         return ", ".join(f"{name}={sizes[name]}" for name in chosen)
+
+    def restricted(self, identifiers: Collection[str]) -> Program:
+        """The same machine with these of its properties alone."""
+        chosen = sorted(set(identifiers))
+        return replace(
+            self,
+            properties=tuple(item for item in self.properties if item.identifier in chosen),
+            liveness=tuple(item for item in self.liveness if item.identifier in chosen),
+            fingerprint=" ".join((self.fingerprint, *chosen)),
+        )
 
     def schema_of(self, root: int) -> Schema:
         if root in (CURRENT, BEFORE):

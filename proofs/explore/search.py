@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
 from ...model.lang.errors import InputError
@@ -42,14 +42,18 @@ def explore(
     stop_at_first: bool = True,
     symmetry: bool | Sequence[str] | None = True,
     quick: bool = False,
+    only: Collection[str] | None = None,
 ) -> Exploration:
     """Visit every reachable state of a scope and judge every property; leads-to properties when all states are known.
 
     With `stop_at_first` false the search goes on and each property gets its own shortest counterexample. `symmetry`:
     True reduces by the sorts that the specification declares symmetric, a sequence by the sorts named in it; both
     raise InputError (SpecError) when one is not symmetric. None reduces by those declared if they are (a fault may
-    have broken it), False by none. `quick` does not optimise the code, for searches that end soon."""
+    have broken it), False by none. `quick` does not optimise the code, for searches that end soon. `only` names the
+    properties to judge, if not all (the assertions in the code are always judged)."""
     started = time.monotonic()
+    if only is not None:
+        program = program.restricted(only)
     machine, unreduced = _machine(program, sizes, symmetry, quick)
     compile_seconds = time.monotonic() - started
     search = Search(machine, limits or Limits(), stop_at_first, started)
