@@ -27,7 +27,7 @@ from .views import report
 
 if TYPE_CHECKING:
     from .model.faults import Fault
-    from .model.lang.ir import LeadsToIR, Program, PropertyIR
+    from .model.lang.ir import Program
     from .proofs.explore import ActionCount, BranchCoverage, Exploration, Simulation
     from .proofs.mutation import Attempt
     from .proofs.symbolic import Obligation
@@ -147,10 +147,9 @@ def explore(options: argparse.Namespace, session: Session) -> Outcome:
     limits = Limits(options.states, options.memory * (1 << 20) if options.memory else None, options.seconds)
 
     def engine(loaded: Loaded, sizes: Sizes, progress: Callable[[Any], None]) -> Answer:
-        stated = (*loaded.program.properties, *loaded.program.liveness)
         found = search(
             loaded.program, sizes, spec=options.spec, limits=limits, progress=progress, stop_at_first=not options.all,
-            symmetry=_symmetry(options, loaded, sizes), only=_properties(options.only, loaded, stated),
+            symmetry=_symmetry(options, loaded, sizes), only=_properties(options.only, loaded, leads=True),
         )
         return Answer(found.verdicts, lambda: _show_search(loaded, found))
 
@@ -205,7 +204,7 @@ def prove(options: argparse.Namespace, session: Session) -> Outcome:
         return Outcome.HOLDS
 
     def induction(loaded: Loaded, sizes: Sizes, progress: Callable[[Any], None]) -> Answer:
-        only = _properties(options.only, loaded, loaded.program.properties)
+        only = _properties(options.only, loaded, leads=False)
         limit = options.seconds
         proof = symbolic.prove(
             loaded.program, sizes, spec=options.spec, k=options.k, jobs=options.jobs, timeout_seconds=limit,
@@ -245,11 +244,13 @@ def _with_engine(options: argparse.Namespace, session: Session, engine: Engine) 
     return found.outcome
 
 
-def _properties(only: str | None, loaded: Loaded, stated: Sequence[PropertyIR | LeadsToIR]) -> list[str] | None:
+def _properties(only: str | None, loaded: Loaded, leads: bool) -> list[str] | None:
     """The properties that --only names, of those that an engine can judge."""
     if only is None:
         return None
-    known = {item.identifier for item in stated} | {"checks", "vacuity"}
+    known = {item.identifier for item in loaded.program.properties} | {"checks", "vacuity"}
+    if leads:
+        known |= {item.identifier for item in loaded.program.liveness}
     chosen = [name.strip() for name in only.split(",")]
     for name in chosen:
         if name not in known:

@@ -22,7 +22,7 @@ from ..model.folio import (
 )
 from ..model.gfp import __GFP_FS, __GFP_IO
 from ..model.lang import Clauses, Leads, Spec, clause, indices, invariant, leads, leads_to, step_property
-from ..model.lru import is_active_lru, is_file_lru, lru_type, shrink_active_list
+from ..model.lru import is_active_lru, is_file_lru, lru_type
 from ..model.mm import TaskId
 from ..model.pageout import pageout, remove_folio, remove_mapping, shrink_folio
 from ..model.reclaim import (
@@ -39,18 +39,12 @@ from ..model.reclaim import (
     balance_pgdat,
     balance_pgdat_continues,
     balance_pgdat_ends,
-    begin_inactive_list,
     begin_turn,
-    keep_folio,
     kswapd_try_to_sleep,
-    next_folio,
-    prepare_kswapd_sleep,
     shrink_folio_list,
     shrink_folio_list_removes,
     shrink_list,
-    shrink_lruvec,
     shrink_lruvec_ends,
-    shrink_node,
     zone_reclaimable_pages,
 )
 from ..model.reclaim_clients import (
@@ -93,7 +87,7 @@ from ..model.slowpath import (
     slowpath_reclaimed,
     slowpath_retry,
 )
-from ..model.swap import add_to_swap, swap_is_free
+from ..model.swap import swap_is_free
 from .lru import batch_slots, is_linked, is_listed, list_length, listed_on
 from .reclaim_scope import DERIVED, PARAMETERS, REQUIREMENTS, SCOPES
 from .swap import all_anon_ptes, is_empty, locked_ptes, swap_ptes
@@ -985,10 +979,9 @@ SPEC = Spec(
     flows={
         "reclaim": (
             reclaim_turn, reclaim_list, reclaim_folio, reclaim_mapping, reclaim_turn_end, begin_turn, balance_pgdat,
-            shrink_node, shrink_list, begin_inactive_list, shrink_active_list, shrink_folio_list, shrink_folio,
-            add_to_swap, try_to_unmap, pageout, shrink_folio_list_removes, remove_folio, remove_mapping, keep_folio,
-            next_folio, shrink_lruvec, shrink_lruvec_ends, balance_pgdat_continues, balance_pgdat_ends,
-            kswapd_try_to_sleep, prepare_kswapd_sleep,
+            shrink_list, shrink_folio_list, shrink_folio, try_to_unmap, pageout, shrink_folio_list_removes,
+            remove_folio, remove_mapping, shrink_lruvec_ends, balance_pgdat_continues, balance_pgdat_ends,
+            kswapd_try_to_sleep,
         ),
         "direct": (
             end_direct_reclaim, slowpath_reclaimed, alloc_pages_direct_reclaim, should_reclaim_retry,

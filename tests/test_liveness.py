@@ -243,6 +243,7 @@ def test_pictures_of_a_lasso_show_its_loop(lasso: Trace) -> None:
     assert "5✗" not in text
     assert "the last 2 for ever" in text
     assert "↺ after step 5 the state is that of step 3 again, and so on for ever" in text
+    assert "tip-red" in svg.svg(lasso).partition("</defs>")[2]
     for picture in (dot.dot(lasso), svg.svg(lasso)):
         assert "from here the steps 4..5 repeat for ever" in picture
         assert "the state is that of step 3 again" in picture

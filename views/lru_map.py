@@ -143,7 +143,8 @@ def phase_name(phase: Plain) -> Plain:
 
     known = {
         reclaim.RECLAIM_NOTHING: "sleeps", reclaim.RECLAIM_TURN: "next priority", reclaim.RECLAIM_LIST: "next list",
-        reclaim.RECLAIM_FOLIO: "next folio", reclaim.RECLAIM_MAPPING: "remove mapping", reclaim.RECLAIM_LAST: "end",
+        reclaim.RECLAIM_FOLIO: "next folio", reclaim.RECLAIM_MAPPING: "remove mapping",
+        reclaim.RECLAIM_TURN_END: "lists scanned", reclaim.RECLAIM_LAST: "end",
     }
     return known.get(phase, phase) if isinstance(phase, int) and not isinstance(phase, bool) else phase
 

@@ -169,9 +169,22 @@ class _Picture:
         for start, height, broken in frames:
             self.canvas.box(MARGIN - 10, start, right - MARGIN + 20, height, line=RED if broken else FRAME,
                             thick=2.5 if broken else 1, round_=5)
+        self._turn([(start, height) for start, height, _ in frames], first)
         self.canvas.text(MARGIN, y + 10, standing(self.trace), size=11, fill=QUIET)
         violation = self.trace.violation
         return self.canvas.finish(headline(violation) if violation else title(self.trace))
+
+    def _turn(self, frames: Sequence[tuple[float, float]], first: int) -> None:
+        """The arrow of a run that goes on for ever, from its last state up to where it is the same again."""
+        loop = self.trace.loop
+        if loop is None or loop == len(self.trace.steps) - 1:
+            return
+        right = self.canvas.right + 10
+        start, height = frames[-1]
+        target, tall = frames[loop - first] if loop >= first else (frames[0][0] - 24, 16)
+        up, down = target + tall / 2, start + height / 2
+        self.canvas.path(f"M{right:.1f},{down:.1f} h18 V{up:.1f} h-18", line=RED, thick=2, tip="red")
+        self.canvas.reach(right + 20, 0)
 
     def _head(self) -> float:
         canvas, violation = self.canvas, self.trace.violation

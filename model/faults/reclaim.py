@@ -183,7 +183,7 @@ FAULTS = (
         module="model.lru",
     ),
     _fault(
-        "costs-only-grow",
+        "costs-only-grow-reclaim",
         "the costs of reclaim do not decay",
         "lru_note_cost",
         "        lruvec.anon_cost //= 2\n",
