@@ -11,6 +11,7 @@ import contextlib
 import difflib
 import json
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -655,14 +656,16 @@ def _chosen(text: str | None, known: Sequence[str], default: Sequence[str] | Non
 
 @contextlib.contextmanager
 def _progress(target: str) -> Iterator[Update]:
-    """A line on a terminal that shows an engine's numbers, whatever they are."""
+    """A line on a terminal that shows an engine's numbers, whatever they are; one engine may run beside another."""
     with report.Progress() as line:
         line.update(f"{target} / loading")
+        running: dict[int, str] = {}
 
         def update(engine: str, record: Any) -> None:
             numbers = {name: value for name, value in asdict(record).items() if type(value) is int}
             part = f" ({numbers.pop('done')} of {numbers.pop('total')})" if {"done", "total"} <= set(numbers) else ""
-            line.update(f"{target} / {engine}{part}", **numbers)
+            running[threading.get_ident()] = f"{engine}{part}"
+            line.update(f"{target} / {' + '.join(running.values())}", **numbers)
 
         yield update
 

@@ -1,12 +1,15 @@
 """Every engine on one specification: what `kmemspec check` does.
 
-The one idea: an engine gives verdicts and nothing else, so running several of them is a loop; a violation by one does
-not stop the others, an interrupt does.
+The one idea: an engine gives verdicts and nothing else, so several of them are run in a loop, and the prover, which
+waits for processes of its own most of the time, beside them. A violation by one does not stop the others, an interrupt
+does.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +23,9 @@ if TYPE_CHECKING:
     from .symbolic import Proof
 
 ENGINES = ("explore", "hypothesis", "prove")
-"""The engines of `check`, in the order in which they run: the fastest first."""
+"""The engines of `check`, in the order in which their verdicts come: the fastest first."""
+BESIDE = "prove"
+"""The engine that runs beside the others."""
 
 OnProgress = Callable[[str, Any], None]
 """Called with the engine's name and its own progress record."""
@@ -123,19 +128,68 @@ def check(
     effort: Effort | None = None,
     progress: OnProgress | None = None,
 ) -> Check:
-    """Run these engines one after the other."""
+    """Run these engines, the prover beside the others."""
     effort = effort or Effort()
-    done = Check(loaded, sizes, ())
+    others = [engine for engine in engines if engine != BESIDE]
+    if BESIDE not in engines or not others:
+        return _one_by_one(Check(loaded, sizes, ()), engines, effort, progress)
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as executor:
+        alone = Check(loaded, sizes, ())
+        proof = executor.submit(_one_by_one, alone, [BESIDE], effort, _stopping(progress, stop))
+        try:
+            done = _one_by_one(alone, others, effort, progress)
+            if done.interrupted:
+                stop.set()
+            return _together(done, _awaited(proof, stop))
+        finally:
+            stop.set()
+
+
+def _one_by_one(done: Check, engines: Sequence[str], effort: Effort, progress: OnProgress | None) -> Check:
+    """Run engines in a loop."""
     for engine in engines:
         report = (lambda record, engine=engine: progress(engine, record)) if progress else None
         try:
             step = _RUN[engine](done, effort, report)
         except KeyboardInterrupt:  # before the engine had begun: what the others answered stands
             return replace(done, interrupted=True)
-        done = replace(step, verdicts=tuple(marked(step.verdicts, loaded)))
+        done = replace(step, verdicts=tuple(marked(step.verdicts, done.loaded)))
         if any(verdict.reason.startswith("interrupted") for verdict in done.every_verdict):
             return replace(done, interrupted=True)
     return done
+
+
+def _stopping(progress: OnProgress | None, stop: threading.Event) -> OnProgress:
+    """Progress of an engine in a thread, where no signal arrives: it is interrupted, once, when it next reports."""
+
+    def report(engine: str, record: Any) -> None:
+        if stop.is_set():
+            stop.clear()
+            raise KeyboardInterrupt
+        if progress is not None:
+            progress(engine, record)
+
+    return report
+
+
+def _awaited(proof: Future[Check], stop: threading.Event) -> Check:
+    """What the prover says; a Ctrl-C meanwhile is passed on to it."""
+    try:
+        return proof.result()
+    except KeyboardInterrupt:
+        stop.set()
+        return replace(proof.result(), interrupted=True)
+
+
+def _together(done: Check, proved: Check) -> Check:
+    """The verdicts of the engines in their order."""
+    return replace(
+        done,
+        verdicts=done.verdicts + proved.verdicts,
+        proof=proved.proof,
+        interrupted=done.interrupted or proved.interrupted,
+    )
 
 
 def marked(verdicts: Iterable[Verdict], loaded: Loaded) -> list[Verdict]:
