@@ -29,6 +29,7 @@ from .views import report
 if TYPE_CHECKING:
     from .model.faults import Fault
     from .model.lang.ir import Program
+    from .proofs.checking import Check
     from .proofs.explore import ActionCount, BranchCoverage, Exploration, Simulation
     from .proofs.mutation import Attempt
     from .proofs.symbolic import Obligation
@@ -100,9 +101,12 @@ def check(options: argparse.Namespace, session: Session) -> Outcome:
     started = time.monotonic()
     reports: list[Report] = []
     searches: list[tuple[Program, Sequence[BranchCoverage]]] = []
+    rows: list[tuple[report.Cell, ...]] = []
     for loaded, sizes in targets:
+        begun = time.monotonic()
         with _progress(loaded.target) as update:
             done = run_check(loaded, sizes, engines, effort, update)
+        rows.append(_summary(done, time.monotonic() - begun))
         remember(loaded, sizes, done.verdicts)
         for further in done.others:
             remember(loaded, loaded.spec.scope(further.scope), further.exploration.verdicts)
@@ -136,8 +140,34 @@ def check(options: argparse.Namespace, session: Session) -> Outcome:
             found = model_coverage(searches)
             listed = {str(side): reason for side, reason in found.explained.items()}
             print("\n" + report.model_coverage_text(len(found.reached), listed, found.wrong()), end="")
+        columns = ("specification", "properties", "explore: states", "hypothesis: steps", "prove: obligations", "time")
+        print()
+        report.show(report.Table("", columns, tuple(rows), frozenset(range(1, 6))), report.console())
         print("\n" + _closing_line(reports, missing, time.monotonic() - started))
     return whole
+
+
+def _summary(done: Check, seconds: float) -> tuple[report.Cell, ...]:
+    """A specification in one line: what each engine answered, and to how much."""
+
+    def cell(engine: str, amount: str) -> report.Cell:
+        outcomes = [verdict.outcome for verdict in done.every_verdict if verdict.engine == engine]
+        if not outcomes:
+            return report.Cell("·")
+        outcome = combine(outcomes)
+        return report.Cell(f"{report.SYMBOL[outcome]} {amount}", report.STYLE[outcome])
+
+    searches = done.explorations
+    states = sum(found.symmetry.states if found.symmetry else found.states for found in searches)
+    scopes = f" in {len(searches)} scopes" if len(searches) > 1 else ""
+    return (
+        report.Cell(done.loaded.target),
+        report.Cell(str(len({verdict.property for verdict in done.every_verdict}))),
+        cell("explore", f"{states:,}{scopes}"),
+        cell("hypothesis", f"{done.testing.steps:,}" if done.testing else ""),
+        cell("prove", f"{len(done.proof.obligations):,}" if done.proof else ""),
+        report.Cell(f"{seconds:.1f} s"),
+    )
 
 
 def explore(options: argparse.Namespace, session: Session) -> Outcome:
