@@ -39,10 +39,10 @@ CHECK_EPILOG = f"""examples:
   kmemspec check examples/ring_buffer.py --json report.json
 
 the JSON of one specification:
-  {{"schema": "kmemspec-report/1", "spec", "scope", "fault", "verdict", "results": [{{"engine", "property", "verdict",
-    "bound", "reason", "states", "transitions", "seconds", "trace"}}, ...]}}
-of several, or of none named:
-  {{"schema": "kmemspec-reports/1", "verdict", "reports": [a kmemspec-report/1 each]}}
+  {{"schema": "kmemspec-report/1", "spec", "scope", "fault", "verdict", "never_fired", "results": [{{"engine",
+    "property", "verdict", "bound", "reason", "states", "transitions", "seconds", "trace"}}, ...]}}
+of several, or of none named (then with the branches of the model that were reached, or cannot be):
+  {{"schema": "kmemspec-reports/1", "verdict", "branches", "reports": [a kmemspec-report/1 each]}}
 
 {STATUS}"""
 

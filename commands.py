@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .model.faults import Fault
     from .model.lang.ir import Program
     from .proofs.checking import Check
+    from .proofs.coverage import ModelCoverage
     from .proofs.explore import ActionCount, BranchCoverage, Exploration, Simulation
     from .proofs.mutation import Attempt
     from .proofs.symbolic import Obligation
@@ -110,7 +111,8 @@ def check(options: argparse.Namespace, session: Session) -> Outcome:
         remember(loaded, sizes, done.verdicts)
         for further in done.others:
             remember(loaded, loaded.spec.scope(further.scope), further.exploration.verdicts)
-        reports.append(Report(loaded, sizes, done.every_verdict))
+        silent = done.never_fired if done.exploration is not None and done.exploration.complete else ()
+        reports.append(Report(loaded, sizes, done.every_verdict, silent))
         name = options.output
         if name and len(targets) > 1:
             name = f"{name}-{Path(loaded.target).stem}"
@@ -118,8 +120,8 @@ def check(options: argparse.Namespace, session: Session) -> Outcome:
         if reports[1:]:
             print()
         _show_verdicts(reports[-1])
-        if done.exploration is not None and done.exploration.complete and done.never_fired:
-            print(f"! never fired: {', '.join(done.never_fired)}; nothing was checked about it")
+        if silent:
+            print(f"! never fired: {', '.join(silent)}; nothing was checked about it")
         _show_vacuous(done.never_due)
         for search in done.explorations:
             _show_symmetry(search)
@@ -131,15 +133,18 @@ def check(options: argparse.Namespace, session: Session) -> Outcome:
     if len(reports) < len(targets) or session.interrupted:
         outcomes.append(Outcome.UNKNOWN)
     whole = combine(outcomes)
-    session.attempt(lambda: _write_reports(session, options.json, reports, whole, not options.spec or len(targets) > 1))
+    several = not options.spec or len(targets) > 1
+    coverage = None
+    if len(targets) > 1 and not options.spec and not options.scope and len(searches) >= len(targets):
+        from .proofs.coverage import model_coverage
+
+        coverage = model_coverage(searches)
+    session.attempt(lambda: _write_reports(session, options.json, reports, whole, several, coverage))
     if len(targets) > 1:
         missing = [loaded.target for loaded, _ in targets[len(reports) :]]
-        if not options.spec and not options.scope and len(searches) >= len(targets):
-            from .proofs.coverage import model_coverage
-
-            found = model_coverage(searches)
-            listed = {str(side): reason for side, reason in found.explained.items()}
-            print("\n" + report.model_coverage_text(len(found.reached), listed, found.wrong()), end="")
+        if coverage is not None:
+            listed = {str(side): reason for side, reason in coverage.explained.items()}
+            print("\n" + report.model_coverage_text(len(coverage.reached), listed, coverage.wrong()), end="")
         columns = ("specification", "properties", "explore: states", "hypothesis: steps", "prove: obligations", "time")
         print()
         report.show(report.Table("", columns, tuple(rows), frozenset(range(1, 6))), report.console())
@@ -641,11 +646,12 @@ def fidelity(options: argparse.Namespace, session: Session) -> Outcome:
 
 @dataclass(frozen=True)
 class Report:
-    """The verdicts about one specification at one scope."""
+    """The verdicts about one specification at one scope, and the actions that did nothing in any search."""
 
     loaded: Loaded
     sizes: Sizes
     verdicts: Sequence[Verdict]
+    never_fired: Sequence[str] = ()
 
     @property
     def outcome(self) -> Outcome:
@@ -839,20 +845,27 @@ def _print_trace(trace: Trace, options: table.Options) -> None:
 
 
 def _write_reports(
-    session: Session, file: str | None, reports: Sequence[Report], whole: Outcome, several: bool = False
+    session: Session, file: str | None, reports: Sequence[Report], whole: Outcome, several: bool = False,
+    coverage: ModelCoverage | None = None,
 ) -> None:
     """One report; or, when several specifications were asked about, an object with all of them."""
     if file is None:
         return
     texts = [
         report.json_report(
-            item.loaded.target, item.sizes, item.verdicts, item.loaded.fault.identifier if item.loaded.fault else None
+            item.loaded.target, item.sizes, item.verdicts, item.loaded.fault.identifier if item.loaded.fault else None,
+            item.never_fired,
         )
         for item in reports
     ]
     if several:
-        head = f'{{\n"schema": "kmemspec-reports/1",\n"verdict": "{whole.value}",\n"reports": [\n'
-        session.write(file, head + ",\n".join(text.rstrip() for text in texts) + "\n]\n}\n")
+        branches = "null"
+        if coverage is not None:
+            explained = {str(side): reason for side, reason in coverage.explained.items()}
+            counts = {"reached": len(coverage.reached), "explained": explained, "wrong": coverage.wrong()}
+            branches = json.dumps(counts, indent=1, sort_keys=True)
+        head = f'{{\n"schema": "kmemspec-reports/1",\n"verdict": "{whole.value}",\n"branches": {branches},\n'
+        session.write(file, head + '"reports": [\n' + ",\n".join(text.rstrip() for text in texts) + "\n]\n}\n")
     else:
         session.write(file, texts[0])
 

@@ -1,27 +1,32 @@
 """Writes the generated parts of the README and the tables and pictures in docs/.
 
-    python benchmarks/readme.py            # run the checks and rewrite README.md and docs/
-    python benchmarks/readme.py --check    # exit 1 if they are not what would be written
+    python benchmarks/readme.py [REPORT]            # rewrite README.md and docs/
+    python benchmarks/readme.py [REPORT] --check    # exit 1 if they are not what would be written
 
-Nothing in those parts is typed by hand; a test runs `--check`. Two things are written and not compared: the kill
-matrix, as other tests kill every fault, and the flow charts, as the version of dot decides where things stand.
+REPORT is what `kmemspec check --json REPORT` wrote; without one the checks are run. Nothing in those parts is typed by
+hand; a test runs `--check`. Two things are written and not compared: the kill matrix, as other tests kill every fault,
+and the flow charts, as the version of dot decides where things stand.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from kmemspec.cli import main as kmemspec
 from kmemspec.model.faults.catalogue import ALL, find
 from kmemspec.model.faults.unmodelled import UNMODELLED
 from kmemspec.model.lang.ir import LeadsToIR
-from kmemspec.model.lang.verdict import Outcome, Verdict, combine
-from kmemspec.proofs.checking import ENGINES, Check, Effort, check, marked
-from kmemspec.proofs.coverage import model_coverage
+from kmemspec.model.lang.verdict import Outcome, combine
+from kmemspec.proofs.checking import ENGINES, marked
 from kmemspec.proofs.explore import explore
 from kmemspec.proofs.mutation import attempts
-from kmemspec.specs.loading import BUILT_IN, load
+from kmemspec.specs.loading import load
 from kmemspec.views import flow, flow_dot, render
 from kmemspec.views.svg import Options, svg
 
@@ -35,57 +40,64 @@ GENERATED = "<!-- written by benchmarks/readme.py -->\n\n"
 FLOWS = (("slub", "alloc"), ("slub", "free"), ("reclaim", "reclaim"), ("system", "fork"))
 
 
-def cell(verdicts: list[Verdict], engine: str, identifier: str) -> str:
-    mine = [verdict for verdict in verdicts if (verdict.engine, verdict.property) == (engine, identifier)]
-    return SYMBOL[combine(verdict.outcome for verdict in mine)] if mine else ""
+Report = Mapping[str, Any]
+"""One specification in the JSON of `kmemspec check`."""
 
 
-def row(identifier: str, words: str, verdicts: list[Verdict]) -> str:
-    cells = " | ".join(cell(verdicts, engine, identifier) for engine in ENGINES)
+def cell(report: Report, engine: str, identifier: str) -> str:
+    mine = [one for one in report["results"] if (one["engine"], one["property"]) == (engine, identifier)]
+    return SYMBOL[combine(Outcome(one["verdict"]) for one in mine)] if mine else ""
+
+
+def row(identifier: str, words: str, report: Report) -> str:
+    cells = " | ".join(cell(report, engine, identifier) for engine in ENGINES)
     return f"| {identifier} | {words} | {cells} |"
 
 
-def bounds(done: Check, engine: str) -> list[str]:
+def bounds(report: Report, engine: str) -> list[str]:
     """What an engine's answers hold for."""
-    mine = [verdict for verdict in done.every_verdict if verdict.engine == engine]
-    first = mine[0].property
-    return list(dict.fromkeys(verdict.bound for verdict in mine if verdict.property == first))
+    mine = [one for one in report["results"] if one["engine"] == engine]
+    return list(dict.fromkeys(one["bound"] for one in mine if one["property"] == mine[0]["property"]))
 
 
-def summary(checks: Mapping[str, Check]) -> Iterator[str]:
+def states(report: Report) -> list[int]:
+    """The number of states of each search; what it has visited is less if it was reduced."""
+    found = [re.search(r"all ([0-9,]+) reachable states", bound) for bound in bounds(report, "explore")]
+    return [int(match[1].replace(",", "")) for match in found if match]
+
+
+def summary(reports: Report) -> Iterator[str]:
     """A line for each specification: what it is, and how far each engine got."""
     yield "| spec | what | properties | all reachable states, at so many scopes | proof | verdict |"
     yield "|---|---|---:|---|---|---|"
-    for name, done in checks.items():
-        title = done.loaded.spec.doc.splitlines()[0].rstrip(".")
-        searched = done.explorations
-        states = sum(found.symmetry.states if found.symmetry else found.states for found in searched)
-        count = len({verdict.property for verdict in done.every_verdict})
-        scopes = f"{states:,} ({len(searched)} scope{'s' if len(searched) > 1 else ''})"
-        proof = "; ".join(bounds(done, "prove"))
-        yield f"| `{name}` | {title} | {count} | {scopes} | {proof} | {SYMBOL[done.outcome]} |"
+    for report in reports["reports"]:
+        title = load(report["spec"]).spec.doc.splitlines()[0].rstrip(".")
+        searched = states(report)
+        count = len({one["property"] for one in report["results"]})
+        scopes = f"{sum(searched):,} ({len(searched)} scope{'s' if len(searched) > 1 else ''})"
+        proof = "; ".join(bounds(report, "prove"))
+        verdict = SYMBOL[Outcome(report["verdict"])]
+        yield f"| `{report['spec']}` | {title} | {count} | {scopes} | {proof} | {verdict} |"
     yield ""
-    coverage = model_coverage(
-        (done.loaded.program, found.branches) for done in checks.values() for found in done.explorations
-    )
-    total = len(coverage.reached) + len(coverage.explained) + len(coverage.open)
+    branches = reports["branches"]
+    reached, explained, wrong = branches["reached"], len(branches["explained"]), len(branches["wrong"])
     yield (
-        f"Of the {total} sides of branches in the model's functions, these searches take {len(coverage.reached)}; "
-        f"{len(coverage.explained)} cannot be taken, for the reasons beside them; {len(coverage.open)} are open."
+        f"Of the {reached + explained + wrong} sides of branches in the model's functions, these searches take "
+        f"{reached}; {explained} cannot be taken, for the reasons beside them; {wrong} are open."
     )
     yield ""
 
 
-def properties(checks: Mapping[str, Check]) -> Iterator[str]:
+def properties(reports: Report) -> Iterator[str]:
     """Every property with each engine's answer, and what the answers are worth."""
     yield "# What is checked"
     yield ""
-    for name, done in checks.items():
-        loaded, verdicts = done.loaded, list(done.every_verdict)
-        yield f"## {name}"
+    for report in reports["reports"]:
+        loaded = load(report["spec"])
+        yield f"## {report['spec']}"
         yield ""
         for engine in ("explore", "prove"):
-            yield from (f"* {engine}: {bound}" for bound in bounds(done, engine))
+            yield from (f"* {engine}: {bound}" for bound in bounds(report, engine))
         yield "* hypothesis: random runs"
         yield ""
         yield "| property | what it says | search | testing | proof |"
@@ -100,14 +112,14 @@ def properties(checks: Mapping[str, Check]) -> Iterator[str]:
                     words = f"{words.rstrip('.')}: {item.runs_text()}."
                 elif item.kind in ("refinement", "initial") and refinement is not None:
                     words = f"It refines `{refinement.abstract.name}`."
-                yield row(item.identifier, words, verdicts)
+                yield row(item.identifier, words, report)
         for identifier, words in (
             ("checks", "No assert fails, no index, range or loop bound is exceeded."),
             ("deadlock", "Some action is always possible."),
             ("vacuity", "The hypotheses can be met and every action can fire."),
         ):
-            if any(verdict.property == identifier for verdict in verdicts):
-                yield row(identifier, words, verdicts)
+            if any(one["property"] == identifier for one in report["results"]):
+                yield row(identifier, words, report)
         yield ""
 
 
@@ -163,20 +175,28 @@ def rewritten(text: str, name: str, lines: Iterator[str]) -> str:
     return before + part + after
 
 
-def documents() -> dict[Path, str]:
+def documents(reports: Report) -> dict[Path, str]:
     """Everything that is written and compared, by file."""
-    effort = Effort(examples=20, hypothesis_seconds=60)
-    checks = {}
-    for name in BUILT_IN:
-        loaded = load(name)
-        checks[name] = check(loaded, loaded.spec.scope(None), effort=effort)
     readme = ROOT / "README.md"
     docs = ROOT / "docs"
     return {
-        readme: rewritten(readme.read_text(encoding="utf-8"), "checked", summary(checks)),
-        docs / "checked.md": GENERATED + "\n".join(properties(checks)).rstrip() + "\n",
+        readme: rewritten(readme.read_text(encoding="utf-8"), "checked", summary(reports)),
+        docs / "checked.md": GENERATED + "\n".join(properties(reports)).rstrip() + "\n",
         **{docs / f"{identifier}.svg": picture(identifier) for identifier in PICTURED},
     }
+
+
+def checked() -> Report:
+    """What all engines say of all specifications, now."""
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "report.json"
+        kmemspec(["check", "--json", str(file)])
+        return read(file)
+
+
+def read(file: Path) -> Report:
+    report: Report = json.loads(file.read_text(encoding="utf-8"))
+    return report
 
 
 def write_flows() -> None:
@@ -190,9 +210,10 @@ def write_flows() -> None:
 
 
 def main() -> int:
-    made = documents()
+    files = [Path(argument) for argument in sys.argv[1:] if argument != "--check"]
+    made = documents(read(files[0]) if files else checked())
     if "--check" in sys.argv:
-        stale = [path for path, text in made.items() if path.read_text(encoding="utf-8") != text]
+        stale = [path for path, text in made.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
         for path in stale:
             print(f"{path.relative_to(ROOT)} is not what would be written")
         return 1 if stale else 0

@@ -8,7 +8,7 @@ import pytest
 from kmemspec.proofs import coverage
 from kmemspec.proofs.coverage import ModelCoverage, model_coverage
 from kmemspec.proofs.explore import explore
-from kmemspec.specs.loading import BUILT_IN, load
+from kmemspec.specs.loading import load
 from kmemspec.views.report import model_coverage_text
 
 TOY = '''\
@@ -85,19 +85,3 @@ def test_sides_are_reached_explained_mistaken_or_open(tmp_path: Path, monkeypatc
     both = toy_coverage(tmp_path / "lamp.py", "most=1", "most=2")
     assert both.open == frozenset()
     assert both.mistaken == found.mistaken
-
-
-@pytest.mark.slow
-def test_every_branch_of_the_model_is_reached_or_cannot_be_and_every_action_fires() -> None:
-    """Over the scopes that `check` searches nothing of the model is dead but what says why it is."""
-    searches = []
-    for name in BUILT_IN:
-        loaded = load(name)
-        silent = {action.name for action in loaded.program.actions}
-        for scope in (None, *loaded.spec.explored):
-            found = explore(loaded.program, loaded.spec.scope(scope), spec=name)
-            assert found.complete, f"{name} at {scope or 'default'}: {found.stopped}"
-            searches.append((loaded.program, found.branches))
-            silent &= set(found.never_fired)
-        assert silent == set(), f"{name}: actions that never do anything"
-    assert model_coverage(searches).wrong() == []

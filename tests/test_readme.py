@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from kmemspec.specs.loading import BUILT_IN
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -38,15 +40,20 @@ def test_every_subcommand_it_names_exists() -> None:
 
 
 @pytest.mark.slow
-def test_its_commands_run(tmp_path: Path) -> None:
-    """In a copy of the tree and a fresh environment; the tests themselves are only collected, not run once more."""
-    tree = tmp_path / "tree"
+def test_its_commands_run_and_its_generated_parts_are_current(tmp_path: Path) -> None:
+    """In a copy of the tree and a fresh environment; the tests themselves are only collected, not run once more.
+
+    The main job says that everything holds, that every action of the model did something in some search, and that
+    every branch was taken in one or says why it cannot be."""
+    tree, file = tmp_path / "tree", tmp_path / "report.json"
     shutil.copytree(ROOT, tree, ignore=SKIPPED)
     environment = {**os.environ, "KMEMSPEC_CACHE": str(tmp_path / "cache")}
     environment.pop("PYTHONPATH", None)
     for command in commands():
         if command.endswith("/pytest"):
             command += " --collect-only -q"
+        if command.endswith("kmemspec check"):
+            command += f" --json {file}"
         shell = ["bash", "-c", command]
         done = subprocess.run(
             shell, cwd=tree, env=environment, capture_output=True, text=True, timeout=1800, check=False
@@ -54,11 +61,10 @@ def test_its_commands_run(tmp_path: Path) -> None:
         expected = 1 if "--fault" in command else 0
         assert done.returncode == expected, (command, done.stdout[-2000:], done.stderr[-2000:])
     assert (tree / "buddy-merge-ignores-order-trace.svg").exists()
-
-
-@pytest.mark.slow
-def test_its_generated_parts_are_current() -> None:
-    script = ROOT / "benchmarks" / "readme.py"
-    command = [sys.executable, str(script), "--check"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+    report = json.loads(file.read_text(encoding="utf-8"))
+    assert [one["spec"] for one in report["reports"]] == list(BUILT_IN)
+    assert {action for one in report["reports"] for action in one["never_fired"]} == set()
+    assert report["branches"]["wrong"] == []
+    script = [sys.executable, str(ROOT / "benchmarks" / "readme.py"), str(file), "--check"]
+    compared = subprocess.run(script, capture_output=True, text=True, timeout=1800, check=False)
+    assert compared.returncode == 0, compared.stdout[-2000:] + compared.stderr[-2000:]

@@ -24,7 +24,6 @@ from kmemspec.model.reclaim_clients import (
     reclaim_mapping,
 )
 from kmemspec.proofs.explore import Limits, explore
-from kmemspec.proofs.symbolic import prove
 from kmemspec.specs.loading import load
 from kmemspec.specs.reclaim import is_hopeless, reclaimed_so_far
 
@@ -53,25 +52,6 @@ def test_all_states_of_a_small_scope_with_and_without_symmetry() -> None:
     assert {verdict.property for verdict in plain.verdicts} >= LEADS
     assert reduced.symmetry is not None
     assert plain.states == reduced.symmetry.states
-
-
-@pytest.mark.slow
-def test_all_states_of_the_scopes_that_check_searches() -> None:
-    """Every action does something in one of them."""
-    silent = {action.name for action in loaded().program.actions}
-    for name in (None, *loaded().spec.explored):
-        found = explore(loaded().program, sizes_of(name))
-        assert found.complete
-        assert {v.property for v in found.verdicts if v.outcome is not Outcome.HOLDS} == set()
-        silent &= set(found.never_fired)
-    assert silent == set()
-
-
-@pytest.mark.slow
-def test_every_invariant_is_inductive() -> None:
-    proof = prove(loaded().program, sizes_of(None), timeout_seconds=900)
-    assert {v.property: v.reason for v in proof.verdicts if v.outcome is not Outcome.HOLDS} == {}
-    assert {v.property for v in proof.verdicts} >= {item.identifier for item in loaded().program.properties}
 
 
 # --- what the default scope shows: each of these says that it never happens, and a search finds that it does

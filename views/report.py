@@ -355,7 +355,10 @@ def _kill(kill: Kill | None) -> Cell:
 # --- the JSON report ---------------------------------------------------------------------------------------------
 
 
-def json_report(spec: str, scope: Mapping[str, int], verdicts: Sequence[Verdict], fault: str | None = None) -> str:
+def json_report(
+    spec: str, scope: Mapping[str, int], verdicts: Sequence[Verdict], fault: str | None = None,
+    never_fired: Sequence[str] = (),
+) -> str:
     """The text of `--json FILE`. A trace is embedded as in a trace file, so it can be cut out and replayed."""
     results: list[dict[str, Any]] = [
         {
@@ -377,6 +380,7 @@ def json_report(spec: str, scope: Mapping[str, int], verdicts: Sequence[Verdict]
         "scope": dict(scope),
         "fault": fault,
         "verdict": combine(verdict.outcome for verdict in verdicts).value,
+        "never_fired": list(never_fired),
         "results": results,
     }
     return trace_json.lines(report, "results")
