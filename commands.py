@@ -23,12 +23,13 @@ from .model.lang.errors import InputError, SpecError
 from .model.lang.trace import Trace
 from .model.lang.verdict import EXIT_STATUS, Outcome, Verdict, combine
 from .session import Session, check_place, complain, make_directory, write_bytes
-from .specs.loading import BUILT_IN, Loaded, load
+from .specs.loading import BUILT_IN, Loaded, built_in, load
 from .views import report
 
 if TYPE_CHECKING:
     from .model.faults import Fault
     from .model.lang.ir import Program
+    from .model.lang.spec import Spec
     from .proofs.checking import Check
     from .proofs.coverage import ModelCoverage
     from .proofs.explore import ActionCount, BranchCoverage, Exploration, Simulation
@@ -522,23 +523,28 @@ def explain(options: argparse.Namespace, session: Session) -> Outcome:
     from .views import explain as words
 
     wanted = options.identifier.lower()
-    specs = [load(target) for target in ([options.spec] if options.spec else BUILT_IN)]
+    stated = {target: words.names(spec) for target, spec in _stating(options.spec).items()}
     homes: dict[str, list[str]] = {}
-    for loaded in specs:
-        for item in loaded.spec.properties:
-            homes.setdefault(item.identifier, []).append(loaded.target)
-    known: dict[str, str] = {}
-    texts: list[str] = []
-    answers = {loaded.target: _answers(loaded) for loaded in specs}
+    for target, names in stated.items():
+        for identifier in names:
+            homes.setdefault(identifier, []).append(target)
+    everywhere = wanted in words.WORDS
     told: set[Any] = set()
-    for loaded in specs:
-        others = {identifier: [home for home in given if home != loaded.target] for identifier, given in homes.items()}
-        for found in words.explanations(loaded, ALL, answers[loaded.target], others, told):
-            known[found.identifier] = found.name
-            if wanted in (found.identifier.lower(), found.name.lower()):
-                texts.append(found.text)
+    texts: list[str] = []
+    answers: dict[str, list[explain_view.Answer]] = {}
+    for target, names in stated.items():
+        if not everywhere and wanted not in map(str.lower, (*names, *names.values())):
+            continue
+        loaded = load(target)
+        answers[target] = _answers(loaded)
+        others = {identifier: [home for home in given if home != target] for identifier, given in homes.items()}
+        texts += [
+            found.text
+            for found in words.explanations(loaded, ALL, answers[target], others, told)
+            if wanted in (found.identifier.lower(), found.name.lower())
+        ]
         told |= {item.function for item in loaded.spec.properties}
-    if wanted in words.WORDS:
+    if everywhere:
         texts.append(words.of_word(wanted, ALL, list(answers.items())))
     if texts:
         print("\n\n".join(texts))
@@ -547,10 +553,17 @@ def explain(options: argparse.Namespace, session: Session) -> Outcome:
     if wanted in map(str.lower, identifiers):
         _show_fault(_fault(options.identifier))
         return Outcome.HOLDS
-    names = [*known, *known.values(), *words.WORDS, *identifiers]
-    near = difflib.get_close_matches(options.identifier, names, 4)
+    known = {identifier: name for names in stated.values() for identifier, name in names.items()}
+    near = difflib.get_close_matches(
+        options.identifier, [*known, *known.values(), *words.WORDS, *identifiers], 4
+    )
     remedy = f"did you mean {', '.join(near)}" if near else f"there are: {', '.join([*known, *words.WORDS])}"
     raise InputError(f"there is no property or fault {options.identifier!r}", remedy)
+
+
+def _stating(target: str | None) -> dict[str, Spec]:
+    """The specifications in which a property is looked for; built-in ones are lowered when they have it."""
+    return {name: built_in(name) for name in BUILT_IN} if target is None else {target: load(target).spec}
 
 
 def _answers(loaded: Loaded) -> list[explain_view.Answer]:

@@ -53,7 +53,7 @@ class Loaded:
 def load(target: str, fault: Fault | None = None) -> Loaded:
     """A built-in specification by name or the one Spec of a Python file; raises InputError (SpecError) for bad ones."""
     if target in BUILT_IN:
-        spec = _built_in(target) if fault is None else _built_in_with(target, fault)
+        spec = built_in(target) if fault is None else _built_in_with(target, fault)
     elif target.endswith(".py") or "/" in target:
         if fault is not None:
             raise InputError(f"fault {fault.identifier} does not apply to {target}", "faults are of built-in specs")
@@ -64,7 +64,8 @@ def load(target: str, fault: Fault | None = None) -> Loaded:
     return Loaded(target, spec, lower(spec), fault)
 
 
-def _built_in(name: str) -> Spec:
+def built_in(name: str) -> Spec:
+    """A built-in specification by name, not yet lowered."""
     spec = importlib.import_module(f"{PACKAGE}.specs.{name}").SPEC
     assert isinstance(spec, Spec)
     return spec
@@ -72,7 +73,7 @@ def _built_in(name: str) -> Spec:
 
 def _built_in_with(name: str, fault: Fault) -> Spec:
     with _faulty(fault):
-        spec = _built_in(name)
+        spec = built_in(name)
         _resolve_annotations(spec)
         return spec
 

@@ -18,6 +18,7 @@ from ..model.faults import Fault
 from ..model.lang.errors import Position
 from ..model.lang.ir import Program
 from ..model.lang.source import position
+from ..model.lang.spec import Spec
 from ..model.lang.verdict import Outcome
 from ..specs.loading import Loaded
 from .report import SYMBOL
@@ -61,6 +62,14 @@ class Explanation:
     identifier: str
     name: str
     text: str
+
+
+def names(spec: Spec) -> dict[str, str]:
+    """What a specification states: identifiers with names."""
+    stated = {item.identifier: item.name for item in spec.properties}
+    if spec.refinement is not None:
+        stated[spec.refinement.identifier] = f"refines {spec.refinement.abstract.name}"
+    return stated
 
 
 def explanations(
