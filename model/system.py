@@ -165,11 +165,9 @@ class SystemMachine(SlubMachine):
 
 
 def get_page_of_type(m: UserMemory, cpu: int, nid: int, gfp: int, order: int, alloc_flags: int) -> Page | None:
-    """Take a block for a request; all memory is of one type if the scope has one (gfp_migratetype():
-    page_group_by_mobility_disabled, which is so on a machine with few pageblocks)."""
-    if m.pcp_types == 1:
-        gfp &= ~GFP_MOVABLE_MASK
-    return get_page_from_freelist(m, cpu, nid, gfp, order, alloc_flags)
+    """Take a block for a request; all memory is of one type (gfp_migratetype(): page_group_by_mobility_disabled, which
+    is so on a machine with few pageblocks)."""
+    return get_page_from_freelist(m, cpu, nid, gfp & ~GFP_MOVABLE_MASK, order, alloc_flags)
 
 
 def alloc_folio(m: UserMemory) -> Page | None:

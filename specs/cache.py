@@ -46,7 +46,7 @@ from ..model.slab_size import (
 from ..model.slub import folio_order
 from .slab_scope import GEOMETRY_REQUIREMENTS, X86_64, geometry_parameters
 from .slub import INVARIANTS, random_sequence_is_permutation, slab_orders
-from .zone_scope import PAGE_ALLOC_DERIVED, PAGE_ALLOC_REQUIREMENTS, page_alloc_parameters
+from .zone_scope import OF_ONE_TYPE, PAGE_ALLOC_DERIVED, PAGE_ALLOC_REQUIREMENTS, page_alloc_parameters
 
 Sizes = Mapping[str, int]
 
@@ -451,6 +451,7 @@ SPEC = Spec(
     derived=DERIVED,
     requirements=(
         *PAGE_ALLOC_REQUIREMENTS,
+        OF_ONE_TYPE,
         *GEOMETRY_REQUIREMENTS,
         Requirement(
             lambda sizes: sizes["wished_size_least"] <= sizes["wished_size_max"],

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from ..model.gfp import GFP_KERNEL, GFP_NOWAIT
 from ..model.lang import Parameter, Requirement
-from .zone_scope import PAGE_ALLOC_DERIVED, PAGE_ALLOC_REQUIREMENTS, page_alloc_parameters
+from .zone_scope import OF_ONE_TYPE, PAGE_ALLOC_DERIVED, PAGE_ALLOC_REQUIREMENTS, page_alloc_parameters
 
 Sizes = Mapping[str, int]
 
@@ -69,6 +69,7 @@ def slub_parameters(**defaults: int) -> tuple[Parameter, ...]:
 
 REQUIREMENTS = (
     *PAGE_ALLOC_REQUIREMENTS,
+    OF_ONE_TYPE,
     Requirement(
         lambda sizes: sizes["min_objects"] <= sizes["oo_objects"] <= sizes["slots"],
         "min_objects <= oo_objects <= slots",

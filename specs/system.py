@@ -217,7 +217,7 @@ def references_by_kind(m: SystemMachine) -> Clauses:
         yield clause("a page is referenced by its kind", frame.refcount == expected, page)
         if frame.refcount == 0:
             yield clause("a page that is not allocated is not compound", frame.compound is None, page)
-        yield clause("memory of one type is not movable", not frame.movable or m.pages.pcp_types > 1, page)
+        yield clause("memory of one type is not movable", not frame.movable, page)
 
 
 @invariant("B17", origin="__setup_per_zone_wmarks()")
@@ -418,7 +418,7 @@ SPEC = Spec(
     derived=DERIVED,
     requirements=REQUIREMENTS,
     scopes=SCOPES,
-    explored=("four", "kswapd", "flags", "pairs", "contents"),
+    explored=("three", "kswapd", "flags", "pairs", "contents"),
     refinement=Refinement(
         "R-contents",
         CONTENTS,

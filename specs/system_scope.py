@@ -73,13 +73,14 @@ LEAN = {"clients": 0, "shrinks": 0}
 
 SCOPES: dict[str, dict[str, int]] = {
     "tiny": {"tasks": 1},
+    "three": {**LEAN, "pages": 3, "watermark_scale_factor": 3333},
     "four": {**LEAN, "pages": 4, "watermark_scale_factor": 2500},
     "kswapd": {**LEAN, "watch_kswapd": 1},
     "flags": {"tasks": 1, "requests": 3, "shrinks": 0, "caches": 2},
     "pairs": {"shrinks": 0, "oo_order": 0, "min_objects": 2},
     "contents": {**LEAN, "contents": 1},
 }
-"""`four` has four frames, so that slabs of two pages stand beside pages of tasks; in `kswapd` it is awake beside direct
-reclaim; `flags` has a second cache, whose objects are also asked for without reclaim; in `pairs` a slab of one page has
-two objects, so that another task may install a cpu slab while one reclaims for its own; in `contents` what is in the
-pages is kept."""
+"""`three` and `four` have as many frames, so that slabs of two pages stand beside pages of tasks; in `kswapd` it is
+awake beside direct reclaim; `flags` has a second cache, whose objects are also asked for without reclaim; in `pairs` a
+slab of one page has two objects, so that another task may install a cpu slab while one reclaims for its own; in
+`contents` what is in the pages is kept."""

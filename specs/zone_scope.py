@@ -43,6 +43,11 @@ ONE_TYPE = {
 }
 """The further sizes of a zone with one migrate type, pageblocks of the top order and no speculative references."""
 
+OF_ONE_TYPE = Requirement(
+    lambda sizes: sizes["migratetypes"] == 1, "slabs stand on memory of one type here: migratetypes == 1"
+)
+"""What is said of the pages below slabs (specs/slub.py) is said of one list for each order."""
+
 
 # --- the page allocator: several zones, nodes, migrate types, pcp lists (model/page_alloc.py)
 

@@ -221,17 +221,3 @@ def test_the_command_shows_the_lasso(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "lasso.json" in {path.name for path in tmp_path.iterdir()}
     assert main(["replay", "lasso.json"]) == 1
     assert main(["explore", "reclaim", "--only", "V7"]) == 2
-
-
-# --- faults
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("identifier", ["C1x", "C3x-reclaim", "C18x-reclaim"])
-def test_a_bug_of_the_catalogue_is_found(identifier: str) -> None:
-    fault = find(identifier)
-    faulty = load("reclaim", fault)
-    limits = Limits(states=1_500_000)
-    found = explore(faulty.program, faulty.spec.scope(fault.scope), limits=limits, stop_at_first=False, symmetry=None)
-    violated = {verdict.property for verdict in found.verdicts if verdict.outcome is Outcome.VIOLATED}
-    assert set(fault.expected) <= violated

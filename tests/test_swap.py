@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kmemspec.model.faults.catalogue import find
 from kmemspec.model.folio import FOLIO_ACTIVATE, FOLIO_RECLAIMED
 from kmemspec.model.lang import Clauses, clause, indices, step_property
 from kmemspec.model.lang.execute import PythonMachine
@@ -248,26 +247,3 @@ def test_the_default_scope_shows_each_of_these() -> None:
         "unevictable page survives": 4,
         "write after freeze is seen": 7,
     }
-
-
-# --- faults
-
-
-def broken_by(identifier: str) -> dict[str, int]:
-    """The properties that a fault breaks in the scope where it shows, with the lengths of the traces."""
-    fault = find(identifier)
-    faulty = load("swap", fault)
-    sizes, limits = faulty.spec.scope(fault.scope), Limits(states=400_000)
-    found = explore(faulty.program, sizes, limits=limits, stop_at_first=False, symmetry=None)
-    return {
-        verdict.property: len(verdict.trace.steps) - 1
-        for verdict in found.verdicts
-        if verdict.outcome is Outcome.VIOLATED and verdict.trace is not None
-    }
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("identifier", ["C5x", "C7x", "C8x", "zram-clean"])
-def test_data_is_lost(identifier: str) -> None:
-    """These bugs are not only wrong counts: a task reads what nobody wrote."""
-    assert "R2-read" in broken_by(identifier)

@@ -6,6 +6,7 @@ import importlib.util
 import random
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,11 @@ from kmemspec.model.lang.errors import Position
 from kmemspec.model.lang.ir import FailureKind
 from kmemspec.model.lang.verdict import Outcome
 from kmemspec.proofs.symbolic import SymbolicMachine, bounded, export, prove
+from kmemspec.proofs.symbolic.narrowing import narrowed
+from kmemspec.proofs.symbolic.relations import Relations
+from kmemspec.proofs.symbolic.solving import Solvers
+from kmemspec.proofs.symbolic.values import high_of, low_of
+from kmemspec.specs.loading import load as load_spec
 
 Code = list[tuple[list[ir.Instruction], ir.Terminator, tuple[int, ...]]]
 
@@ -221,6 +227,51 @@ def test_nothing_is_claimed_without_time() -> None:
     proof = prove(by_two(), SIZES, timeout_seconds=0.0)
     assert {v.outcome for v in proof.verdicts if v.property == "not7"} == {Outcome.UNKNOWN}
     assert all(v.outcome is not Outcome.VIOLATED for v in proof.verdicts)
+
+
+def remembering() -> ir.Program:
+    """Any number of 0..7 is put into x, and what was there into y; x and y may not be 3, nor x be 5."""
+    return program(
+        [("x", integer(0, 7), ()), ("y", integer(0, 7), ())],
+        [
+            straight("put", store(1, load(0)), store(0, local(0)), locals_=1, parameters=1),
+            *(straight(f"{name}{n}", claim(compare("!=", load(leaf), c(n)))) for name, leaf, n in REFUSED),
+        ],
+        {"put": (integer(0, 7),)},
+        {f"{name}{n}": ("refused",) for name, _, n in REFUSED},
+    )
+
+
+REFUSED = (("x", 0, 3), ("x", 0, 5), ("y", 1, 3))
+
+
+@pytest.mark.parametrize("seconds", [60.0, 0.0])
+def test_obligations_asked_together_are_settled_one_by_one(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kmemspec.proofs.symbolic.induction.TOGETHER_SECONDS", seconds)
+    proof = prove(remembering(), SIZES)
+    of_put = {o.property: o.outcome for o in proof.obligations if o.action == "put" and o.clause == "refused"}
+    assert of_put == {"x3": Outcome.VIOLATED, "x5": Outcome.VIOLATED, "y3": Outcome.HOLDS}
+    traces = {verdict.property: verdict.trace for verdict in proof.verdicts if verdict.trace is not None}
+    assert {name: dict(trace.steps[1].arguments)["p0"] for name, trace in traces.items()} == {"x3": 3, "x5": 5}
+    assert len(proof.obligations) == len({(o.action, o.property, o.clause) for o in proof.obligations})
+
+
+@pytest.mark.parametrize(("name", "scope"), [("buddy", "pages=4,orders=2"), ("lru", "default"), ("zone", "default")])
+def test_no_state_outside_the_narrowed_intervals_satisfies_the_invariants(name: str, scope: str) -> None:
+    loaded = load_spec(name)
+    relations = Relations(loaded.program, loaded.spec.scope(scope))
+    invariants = relations.state_properties("invariant")
+    terms, state, intervals = relations.terms, relations.variables(""), narrowed(relations, invariants)
+    elements = [terms.number(element) for leaf in state for element in leaf]
+    bounds = [(low_of(element), high_of(element)) for element in elements]
+    assert bounds != list(intervals)
+    supposed = [part for item in invariants for need in relations.required(item, state) for part in need.parts]
+    inside = terms.conjunction(
+        terms.within(element, *interval) for element, interval in zip(elements, intervals, strict=True)
+    )
+    with Solvers(terms, 1) as solvers:
+        answer = solvers.ask([*supposed, terms.negation(inside)], time.monotonic() + 60).result()
+    assert answer.answer == "unsat"
 
 
 def test_exported_obligations_are_what_was_proved(tmp_path: Path) -> None:

@@ -85,14 +85,14 @@ class Path:
         if isinstance(literal, bool):
             return self if literal else None
         facts = dict(self.facts)
-        return Path(self, literal, facts) if _learn(facts, literal, True) else None
+        return Path(self, literal, facts) if learn(facts, literal, True) else None
 
     def knowing(self, literal: Truth) -> Path:
         """This path, which may take the literal for granted (a check said so, or failed)."""
         if isinstance(literal, bool):
             return self
         facts = dict(self.facts)
-        if not _learn(facts, literal, True):
+        if not learn(facts, literal, True):
             return self
         copy = Path(self.parent, self.literal, facts)
         copy.depth, copy._term = self.depth, self._term
@@ -103,7 +103,7 @@ class Path:
         return self.parent is other.parent and self.literal is other.literal and self.depth == other.depth
 
 
-def _learn(facts: dict[int, tuple[int, int]], literal: Boolean, holds: bool) -> bool:
+def learn(facts: dict[int, tuple[int, int]], literal: Boolean, holds: bool) -> bool:
     """Add what follows when the literal has this truth value; False if it contradicts what is known."""
     while literal.operator == "not":
         literal, holds = literal.arguments[0], not holds  # type: ignore[assignment]
@@ -112,7 +112,7 @@ def _learn(facts: dict[int, tuple[int, int]], literal: Boolean, holds: bool) -> 
         return False
     facts[literal.number] = truth
     if literal.operator == ("and" if holds else "or"):
-        return all(_learn(facts, member, holds) for member in literal.arguments)  # type: ignore[arg-type]
+        return all(learn(facts, member, holds) for member in literal.arguments)  # type: ignore[arg-type]
     if literal.operator in ("equal", "less"):
         left, right = literal.arguments
         assert isinstance(left, int | Integer)

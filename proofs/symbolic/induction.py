@@ -1,15 +1,17 @@
 """Proof by induction: the initial states satisfy every clause, and every action keeps it if all clauses held.
 
-One obligation for each action and clause, each a query of its own: small queries are faster than one big one and run in
-parallel. What an action does not touch is the same term before and after and is no query at all. k-induction assumes
-the clauses along k states and checks its base case by unrolling.
+One obligation for each action and clause. What an action does not touch is the same term before and after and needs no
+solver; what is left of an action is asked in one query, whether any clause can be violated, which costs hardly more
+than the hardest of them alone: each would repeat the hypotheses and the step. A model settles the obligations that are
+violated in it, and the rest is asked again; a query that takes too long is halved. k-induction assumes the clauses
+along k states and checks its base case by unrolling.
 """
 
 from __future__ import annotations
 
 import operator
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 
@@ -17,16 +19,19 @@ from ...model.lang.ir import Compare, Constant, Expression, Program, PropertyIR,
 from ...model.lang.trace import FlatStep, Trace, Violation, to_step
 from ...model.lang.verdict import Outcome, Verdict, combine
 from .executor import Leaves, TooBigError
+from .narrowing import narrowed
 from .relations import WELL_DEFINED, Relations, Requirement, Transition
 from .replaying import Replay
 from .results import Obligation, Progress, Proof
 from .solving import Answer, Solvers
 from .unrolling import AnyStep, any_step
-from .values import Truth
+from .values import Boolean, Interval, Truth
 
 ENGINE = "prove"
 CHECKS, VACUITY, INIT, HYPOTHESES = "checks", "vacuity", "init", "hypotheses"
 PERHAPS = "counterexample to induction: its first state satisfies every invariant, but is perhaps unreachable"
+TOGETHER_SECONDS = 60.0
+"""How long a solver may take for many obligations in one query, before it is asked for half as many."""
 _NO_FAILURE, _SATISFIABLE, _FIRES = "no failure", "satisfiable", "can fire"
 
 
@@ -46,8 +51,10 @@ class Query:
 class Induction:
     """The queries of an induction proof, made one action at a time."""
 
-    def __init__(self, relations: Relations, k: int) -> None:
+    def __init__(self, relations: Relations, k: int, *, narrow: bool = True) -> None:
         self.relations = relations
+        self.intervals: tuple[Interval, ...] | None = None
+        self._narrow = narrow
         self._program = relations.program
         self._invariants = relations.state_properties("invariant")
         self.steps: list[AnyStep] = []
@@ -59,7 +66,9 @@ class Induction:
 
     def _prepare(self) -> None:
         """States 0..k-1 with their hypotheses; k-1 steps of any action between them."""
-        self._last = self.relations.variables(state_prefix(0))
+        if self._narrow:
+            self.intervals = narrowed(self.relations, self._invariants)
+        self._last = self.relations.variables(state_prefix(0), self.intervals)
         self._assume(self._last)
         for step in range(1, self._k):
             taken = any_step(self.relations, self._last, state_prefix(step))
@@ -202,7 +211,7 @@ class _Run:
         self._progress = progress
         self._induction = Induction(Relations(program, sizes, deadline), k)
         self._labels = [label for label in self._induction.labels() if self._wanted(label[1])]
-        self._asked: list[tuple[Query, Future[Answer]]] = []
+        self._asked: list[tuple[tuple[Query, ...], Future[Answer]]] = []
         self._settled: dict[tuple[str, str, str], Obligation] = {}
         self._traces: dict[str, Trace] = {}
         self._stopped = "timeout"
@@ -217,45 +226,81 @@ class _Run:
                     self._ask_all(solvers)
                 except TooBigError as error:
                     self._stopped = error.reason
-                self._gather()
+                self._gather(solvers)
             except KeyboardInterrupt:
                 self._stopped = "interrupted"
-            self._collect(lambda future: future.done() and not future.cancelled())
+            self._collect(solvers, lambda future: future.done() and not future.cancelled())
         base = self._base_case(jobs) if self._k > 1 and self._stopped == "timeout" else ()
         seconds = time.monotonic() - self._started
         obligations = tuple(self._settled.get(label) or self._unsettled(label) for label in self._labels)
         return Proof(self._verdicts(obligations, base, seconds), obligations, seconds)
 
     def _ask_all(self, solvers: Solvers) -> None:
-        for query in self._induction.initial_queries(self._wanted):
-            self._ask(solvers, query)
+        self._ask(solvers, self._induction.initial_queries(self._wanted))
         for action in range(len(self._program.actions)):
-            for query in self._induction.action_queries(action, self._wanted):
-                self._ask(solvers, query)
-            self._collect(Future.done)
+            self._ask(solvers, self._induction.action_queries(action, self._wanted))
+            self._collect(solvers, Future.done)
         if self._wanted(VACUITY):
-            self._ask(solvers, self._induction.hypotheses_query())
+            self._ask(solvers, [self._induction.hypotheses_query()])
 
-    def _ask(self, solvers: Solvers, query: Query) -> None:
-        self._asked.append((query, solvers.ask(query.conditions, self._deadline, query.expected == "unsat")))
+    def _ask(self, solvers: Solvers, queries: Iterable[Query]) -> None:
+        """Ask what must not be satisfiable together, anything else alone."""
+        together = []
+        for query in queries:
+            if query.expected == "unsat" and False not in query.conditions:
+                together.append(query)
+            else:
+                self._ask_alone(solvers, query)
+        self._ask_together(solvers, together)
 
-    def _gather(self) -> None:
+    def _ask_alone(self, solvers: Solvers, query: Query) -> None:
+        future = solvers.ask(query.conditions, self._deadline, query.expected == "unsat")
+        self._asked.append(((query,), future))
+
+    def _ask_together(self, solvers: Solvers, queries: Sequence[Query]) -> None:
+        if len(queries) <= 1:
+            for query in queries:
+                self._ask_alone(solvers, query)
+            return
+        terms = [{c.number: c for c in query.conditions if isinstance(c, Boolean)} for query in queries]
+        common = set.intersection(*(set(one) for one in terms))
+        ways = [[one[number] for number in one if number not in common] for one in terms]
+        future = solvers.ask_any(
+            [terms[0][number] for number in sorted(common)], ways, self._deadline, TOGETHER_SECONDS
+        )
+        self._asked.append((tuple(queries), future))
+
+    def _gather(self, solvers: Solvers) -> None:
         while self._asked:
             wait([future for _, future in self._asked], timeout=0.5, return_when="FIRST_COMPLETED")
-            self._collect(Future.done)
+            self._collect(solvers, Future.done)
 
-    def _collect(self, ready: Callable[[Future[Answer]], bool]) -> None:
-        """Settle the obligations whose answers are ready."""
-        waiting = []
-        for query, future in self._asked:
+    def _collect(self, solvers: Solvers, ready: Callable[[Future[Answer]], bool]) -> None:
+        """Settle the obligations whose answers are ready; ask again what an answer leaves open."""
+        asked, self._asked = self._asked, []
+        for queries, future in asked:
             if ready(future):
-                self._settle(query, future.result())
+                self._settle_all(solvers, queries, future.result())
             else:
-                waiting.append((query, future))
-        self._asked = waiting
+                self._asked.append((queries, future))
         if self._progress is not None:
             seconds = time.monotonic() - self._started
             self._progress(Progress(len(self._settled), len(self._labels), seconds))
+
+    def _settle_all(self, solvers: Solvers, queries: tuple[Query, ...], answer: Answer) -> None:
+        share = replace(answer, seconds=answer.seconds / len(queries))
+        late = self._deadline <= time.monotonic()
+        if len(queries) == 1 or answer.answer == "unsat" or (answer.answer == "unknown" and late):
+            for query in queries:
+                self._settle(query, share)
+        elif answer.answer == "sat" and answer.ways:
+            for number in answer.ways:
+                self._settle(queries[number], share)
+            self._ask_together(solvers, [q for number, q in enumerate(queries) if number not in answer.ways])
+        else:
+            half = len(queries) // 2
+            self._ask_together(solvers, queries[:half])
+            self._ask_together(solvers, queries[half:])
 
     def _settle(self, query: Query, answer: Answer) -> None:
         action, property_, clause = query.label
@@ -297,7 +342,7 @@ class _Run:
     def _steps(
         self, replay: Replay, query: Query, model: Mapping[str, int]
     ) -> tuple[list[FlatStep], Violation | None]:
-        state = self._induction.relations.flat_in(model, state_prefix(0))
+        state = self._induction.relations.flat_in(model, state_prefix(0), self._induction.intervals)
         steps = [FlatStep(-1, (), (), None, state)]
         for taken in self._induction.steps:
             step, _ = replay.step(steps[-1].state, taken.action_in(model), model, taken.prefix)

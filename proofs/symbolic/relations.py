@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ...model.lang import ir
 from ...model.lang.ir import ActionIR, LeafType, Program, PropertyIR, Sizes
 from .executor import ClaimMade, Executor, Leaves, Run, Site, State
-from .values import Number, Terms, Truth, Value
+from .values import Interval, Number, Terms, Truth, Value
 
 WELL_DEFINED = "well-defined"
 """The implicit clause of every property: evaluating it does not fail."""
@@ -67,18 +67,27 @@ class Relations:
 
     # --- states ------------------------------------------------------------------------------------------------
 
-    def variables(self, prefix: str) -> Leaves:
-        """A state of fresh variables."""
+    def with_terms_of_its_own(self) -> Relations:
+        """The same program at the same scope over a new table of terms."""
+        return Relations(self.program, self.sizes, self._deadline)
+
+    def variables(self, prefix: str, intervals: Sequence[Interval] | None = None) -> Leaves:
+        """A state of fresh variables; each in its interval, if these are given."""
+        elements = list(leaf_elements(self.program.schema, self.sizes))
+        known: Sequence[Interval | None] = intervals or [None] * len(elements)
         values = [
-            self.variable(prefix + name, type_) for type_, name in leaf_elements(self.program.schema, self.sizes)
+            self.variable(prefix + name, type_, interval)
+            for (type_, name), interval in zip(elements, known, strict=True)
         ]
         return self._split(values, self.program.schema)
 
-    def variable(self, name: str, type_: LeafType) -> Value:
-        """A fresh variable of a type."""
+    def variable(self, name: str, type_: LeafType, interval: Interval | None = None) -> Value:
+        """A fresh variable of a type; of an interval with one value, that value."""
         if isinstance(type_, ir.BooleanType):
+            if interval is not None and interval[0] == interval[1]:
+                return bool(interval[0])
             return self.terms.boolean_variable(name)
-        return self.terms.integer_variable(name, *type_.bounds(self.sizes))
+        return self.terms.integer_variable(name, *(interval or type_.bounds(self.sizes)))
 
     def leaves_of(self, flat: Sequence[int], schema: ir.Schema | None = None) -> Leaves:
         """A concrete flat state."""
@@ -94,12 +103,16 @@ class Relations:
         """The flat state of concrete leaves."""
         return tuple(int(value) for leaf in leaves for value in leaf)  # type: ignore[arg-type]
 
-    def flat_in(self, model: Mapping[str, int], prefix: str) -> tuple[int, ...]:
-        """The flat state a model gives to the variables of a prefix; the initial value where it gives none."""
-        return tuple(
-            model.get(prefix + name, type_.initial(self.sizes))
-            for type_, name in leaf_elements(self.program.schema, self.sizes)
-        )
+    def flat_in(
+        self, model: Mapping[str, int], prefix: str, intervals: Sequence[Interval] | None = None
+    ) -> tuple[int, ...]:
+        """The flat state a model gives to the variables of a prefix; where it gives none the initial value, or what is
+        next to it in the element's interval, if these are given."""
+        elements = list(leaf_elements(self.program.schema, self.sizes))
+        values = [type_.initial(self.sizes) for type_, _ in elements]
+        if intervals is not None:
+            values = [min(max(value, low), high) for value, (low, high) in zip(values, intervals, strict=True)]
+        return tuple(model.get(prefix + name, value) for (_, name), value in zip(elements, values, strict=True))
 
     def _split(self, values: Sequence[Value], schema: ir.Schema) -> Leaves:
         leaves, position = [], 0

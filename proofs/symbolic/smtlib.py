@@ -1,6 +1,7 @@
 """Every obligation as a self-contained SMT-LIB 2 file in QF_BV, so that any other solver can check it again.
 
-Written by the same `Lowering` that feeds Z3: one `define-fun` a shared term, in the order of their making.
+Written by the same `Lowering` that feeds Z3: one `define-fun` a shared term, in the order of their making. The
+hypotheses are written as they are, without what `narrowing` concludes from them, so that this need not be believed.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def export(program: Program, sizes: Sizes, directory: Path | str, *, k: int = 1)
 
 
 def _open(program: Program, sizes: Sizes, k: int) -> Iterator[Query]:
-    induction = Induction(Relations(program, sizes), k)
+    induction = Induction(Relations(program, sizes), k, narrow=False)
     queries = induction.initial_queries(lambda _: True)
     queries.append(induction.hypotheses_query())
     for action in range(len(program.actions)):

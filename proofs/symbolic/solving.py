@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any
 
@@ -27,12 +28,22 @@ GRACE_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What a solver said: "sat" with the model, "unsat", or "unknown" with the reason."""
+    """What a solver said: "sat" with the model and which ways are true in it, "unsat", or "unknown" with the reason."""
 
     answer: str
     seconds: float = 0.0
     reason: str = ""
     model: Mapping[str, int] = field(default_factory=dict)
+    ways: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Question:
+    """Numbers of terms: can the roots hold together, and with all of one of the ways, if there are any?"""
+
+    roots: list[int]
+    ways: list[list[int]]
+    model: bool
 
 
 def encode(terms: Iterable[Term]) -> list[list[Any]]:
@@ -65,10 +76,10 @@ class _Process:
         )
         self._sent = 0
 
-    def ask(self, terms: Terms, roots: list[int], seconds: float, model: bool) -> Answer:
+    def ask(self, terms: Terms, question: _Question, seconds: float) -> Answer:
         nodes = encode(terms.nodes[self._sent :])
         self._sent += len(nodes)
-        message = {"nodes": nodes, "roots": roots, "milliseconds": int(seconds * 1000), "model": model}
+        message = {"nodes": nodes, "milliseconds": int(seconds * 1000), **asdict(question)}
         timer = threading.Timer(seconds + GRACE_SECONDS, self._process.kill)
         timer.daemon = True
         timer.start()
@@ -86,7 +97,10 @@ class _Process:
             self.end()
             return Answer("unknown", seconds, "the solver process ended")
         result = json.loads(line)
-        return Answer(result["answer"], result["seconds"], result.get("reason", ""), result.get("model", {}))
+        return Answer(
+            result["answer"], result["seconds"], result.get("reason", ""), result.get("model", {}),
+            tuple(result.get("ways", ())),
+        )
 
     @property
     def alive(self) -> bool:
@@ -139,16 +153,24 @@ class Solvers:
                 roots.append(condition.number)
         if not roots:
             return _settled(Answer("sat"))
-        return self._threads.submit(self._ask, list(dict.fromkeys(roots)), deadline, model)
+        return self._threads.submit(self._ask, _Question(list(dict.fromkeys(roots)), [], model), deadline)
 
-    def _ask(self, roots: list[int], deadline: float, model: bool) -> Answer:
-        seconds = deadline - time.monotonic()
+    def ask_any(
+        self, common: Iterable[Boolean], ways: Iterable[Iterable[Boolean]], deadline: float, limit: float
+    ) -> Future[Answer]:
+        """Can the common conditions hold together with all those of one of the ways? Not longer than `limit` seconds
+        from when a solver begins."""
+        question = _Question([c.number for c in common], [[c.number for c in way] for way in ways], True)
+        return self._threads.submit(self._ask, question, deadline, limit)
+
+    def _ask(self, question: _Question, deadline: float, limit: float = math.inf) -> Answer:
+        seconds = min(limit, deadline - time.monotonic())
         if seconds <= 0:
             return Answer("unknown", 0.0, "timeout")
         process = self._take()
         if process is None:
             return Answer("unknown", 0.0, "interrupted")
-        answer = process.ask(self._terms, roots, seconds, model)
+        answer = process.ask(self._terms, question, seconds)
         with self._lock:
             if process.alive:
                 self._idle.append(process)

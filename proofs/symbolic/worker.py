@@ -1,8 +1,8 @@
 """A solver process: reads terms and queries as JSON lines, answers each query with Z3.
 
 It knows nothing of specifications. Its parent sends the table of terms as it grows, then queries (term numbers to be
-satisfied together); the domains of the variables a query mentions are added here. One process serves one query at a
-time, so the parent can end a query by ending the process.
+satisfied together, perhaps with those of one of several ways); the domains of the variables a query mentions are added
+here. One process serves one query at a time, so the parent can end a query by ending the process.
 """
 
 from __future__ import annotations
@@ -94,11 +94,17 @@ class Solving:
         self._backend = Z3Backend()
         self._lowering: Lowering[Any] = Lowering(self._backend)
 
-    def solve(self, roots: list[int], milliseconds: int, want_model: bool) -> dict[str, Any]:
-        """Are the terms satisfiable together?"""
+    def solve(
+        self, roots: list[int], ways: list[list[int]], milliseconds: int, want_model: bool
+    ) -> dict[str, Any]:
+        """Are the terms satisfiable together, and, if there are ways, with all terms of one of these? With the model
+        comes which ways are true in it."""
         started = time.perf_counter()
-        assertions = self._lowering.lower(self.nodes[root] for root in roots)
-        variables = self._below(roots)
+        variables = self._below([*roots, *(root for way in ways for root in way)])
+        assertions = [self._assertion(root) for root in roots]
+        alternatives = [z3.And([z3.BoolVal(True), *map(self._assertion, way)]) for way in ways]
+        if alternatives:
+            assertions.append(z3.Or(alternatives))
         solver = z3.Then("simplify", "bit-blast", "sat").solver()  # a third of the time of SolverFor("QF_BV")
         solver.set("timeout", max(1, milliseconds))
         for variable in variables:
@@ -106,14 +112,21 @@ class Solving:
             if domain is not None:
                 solver.add(z3.BoolRef(domain.as_ast(), self._backend.context))
         for assertion in assertions:
-            solver.add(z3.BoolRef(assertion.as_ast(), self._backend.context))
+            solver.add(assertion)
         answer = solver.check()
         result: dict[str, Any] = {"answer": str(answer), "seconds": time.perf_counter() - started}
         if answer == z3.unknown:
             result["reason"] = solver.reason_unknown()
         elif answer == z3.sat and want_model:
-            result["model"] = self._model(solver.model(), variables)
+            model = solver.model()
+            result["model"] = self._model(model, variables)
+            true = [z3.is_true(model.eval(way, model_completion=True)) for way in alternatives]
+            result["ways"] = [number for number, holds in enumerate(true) if holds]
         return result
+
+    def _assertion(self, root: int) -> Any:
+        [term] = self._lowering.lower([self.nodes[root]])
+        return z3.BoolRef(term.as_ast(), self._backend.context)
 
     def _below(self, roots: list[int]) -> list[Term]:
         """The variables the roots depend on."""
@@ -150,7 +163,7 @@ def serve(source: IO[str], sink: IO[str]) -> None:
     for line in source:
         message = json.loads(line)
         decode(solving.nodes, message["nodes"])
-        result = solving.solve(message["roots"], message["milliseconds"], message["model"])
+        result = solving.solve(message["roots"], message["ways"], message["milliseconds"], message["model"])
         sink.write(json.dumps(result) + "\n")
         sink.flush()
 
