@@ -139,10 +139,10 @@ def test_a_bug_in_c_is_found_and_its_reproducer_fails(bug: str, tmp_path: Path) 
         (str(HERE / "test_validate_heap.py"), QUICK, "invalid ELF header"),
         ("libc.so.6", ValidateOptions(prefix="mi_"), "does not export mi_malloc"),
         ("libc.so.6", ValidateOptions(prefix="a; int"), "is no symbol prefix"),
-        ("libc.so.6", ValidateOptions(alignment=12), "no power of two"),
+        ("libc.so.6", ValidateOptions(declare={"alignment": 12}), "no power of two"),
         ("libc.so.6", ValidateOptions(skip=("alloc",)), "alloc is no operation"),
         ("libc.so.6", ValidateOptions(memory=1000), "memory limit"),
-        ("my_file.py:MyBuddy", QUICK, "needs a shared library"),
+        ("my_file.py:MyHeap", QUICK, "there is no file my_file.py"),
     ],
 )
 def test_bad_input_is_one_line(target: str, options: ValidateOptions, message: str) -> None:

@@ -9,7 +9,8 @@ runs.
 
 from __future__ import annotations
 
-from .contract import CONTRACTS, Clause, Contract
+from .contract import Clause, Contract
+from .registry import CONTRACTS
 from .results import Finding, OperationRecord, ValidateOptions, Validation
 
 __all__ = [

@@ -19,35 +19,18 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from ...model.lang.errors import InputError
+from .adapter import LOST_PIPE, Loader, Make, describe_exception, one_line
 
 ANSWER_LIMIT = 4000
 """Longest answer line in characters: below PIPE_BUF, so that a line is written whole or not at all."""
-LOST_PIPE = 113
-"""Exit status of a fork that could not write its answers any more."""
 PRIVATE_DESCRIPTOR = 200
 """Where private descriptors are moved to, out of the way of code that closes the first few."""
 FINAL_TAGS = frozenset({"rubbish", "contents", "prefix", "nonzero"})
 """Answers after which the sequence is not continued: the clause is broken, and what follows would say nothing."""
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
-
-Answer = list[Any]
-"""One answer without its index: a tag and what belongs to it."""
-
-
-class Adapter(Protocol):
-    """One fresh instance of the implementation. `perform` makes one call and yields its answers as they come."""
-
-    def perform(self, index: int, kind: str, block: int | None, arguments: list[int], say: Callable[..., None]) -> None:
-        """Make one call and `say` what came of it."""
-
-
-Loader = Callable[[dict[str, Any]], Callable[[dict[str, int]], Adapter]]
-"""Loads the target of a request; gives a function from a scope to a fresh instance."""
-
 
 def loader(kind: str) -> Loader:
     """The adapter of that kind; imported here so that a class is validated without cffi."""
@@ -60,25 +43,7 @@ def loader(kind: str) -> Loader:
     return load_class
 
 
-def one_line(text: object, limit: int = 300) -> str:
-    """Any text on one bounded line."""
-    return " ".join(str(text).split())[:limit]
-
-
-def describe_exception(error: BaseException) -> str:
-    """Message and innermost place of an exception; its __str__ may be hostile."""
-    try:
-        message = one_line(error, 200)
-    except BaseException:
-        message = "(its message cannot be printed)"
-    place = error.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    where = f" at {os.path.basename(place.tb_frame.f_code.co_filename)}:{place.tb_lineno}" if place else ""
-    return f"{message}{where}".strip()
-
-
-def run_sequence(make: Callable[[dict[str, int]], Adapter], request: dict[str, Any], answers: int) -> None:
+def run_sequence(make: Make, request: dict[str, Any], answers: int) -> None:
     """In the fork: run one sequence and write every answer at once, so that a crash loses none."""
     own = os.getpid()
 
@@ -150,7 +115,7 @@ def serve(requests: int, answers: int, status: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.alarm(int(setup["load_seconds"]) + 1)
     try:
-        make = loader(setup["kind"])(setup)
+        make, declared = loader(setup["kind"])(setup)
     except InputError as error:
         tell(status, "refused", one_line(error.message, 1500), one_line(error.remedy, 500))
         return
@@ -162,7 +127,7 @@ def serve(requests: int, answers: int, status: int) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     gc.freeze()
-    tell(status, "loaded")
+    tell(status, "loaded", declared)
     for line in lines:
         request = json.loads(line)
         child = os.fork()

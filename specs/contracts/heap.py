@@ -1,4 +1,4 @@
-"""The heap contract at work: its oracle, what a probe of a fresh heap teaches it, and its generators.
+"""The heap contract: its clauses, its oracle, what a probe of a fresh heap teaches it, and its generators.
 
 The one idea: a heap's capacity is unknown, so refusals are judged against what this very heap did before: what a new
 heap met must be met when nothing is live, a batch freed entirely must fit again, a failed call must change nothing.
@@ -11,10 +11,47 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .judging import Broken
+from .contract import Call, Clause, Contract, Declaration, Declared
+from .interface import Attempt, Interface
+from .judging import Broken, Judgement
 from .pages import ordering
+from .python_class import MethodAdapter
 from .results import ValidateOptions
 from .sequences import Draw, Operation, Sequence
+
+CONTRACT = Contract(
+    name="heap",
+    title="malloc, free, realloc, calloc and aligned_alloc as the C standard and every user of them expect",
+    target="a shared library: a path or a soname such as libc.so.6, with a symbol prefix if it has one",
+    operations={
+        "malloc": Call("malloc(size)", ("size",), "block"),
+        "calloc": Call("calloc(count, size)", ("count", "size"), "block"),
+        "aligned_alloc": Call(
+            "aligned_alloc(alignment, size), where the library exports it", ("alignment", "size"), "block", fixed=True
+        ),
+        "realloc": Call("realloc(block, size); the block keeps its name", ("size",), "moved", takes_block=True),
+        "free": Call("free(block)", takes_block=True),
+    },
+    clauses=(
+        Clause("disjoint", "live blocks share no byte"),
+        Clause("aligned", "a block is aligned as declared, or as its call asked"),
+        Clause("usable", "every byte of a returned block can be read and written"),
+        Clause("contents", "the contents of every live block are unchanged after every operation"),
+        Clause("realloc-prefix", "realloc keeps the first min(old, new) bytes"),
+        Clause("failure-harmless", "a failed call changes nothing: old blocks live, contents kept, requests still met"),
+        Clause("oversize-fails", "a request larger than the address space returns NULL"),
+        Clause("calloc-overflow", "calloc returns NULL when count * size overflows"),
+        Clause("calloc-zeroed", "calloc returns zeroed memory"),
+        Clause("zero-size", "a request of no bytes returns NULL or a block of its own"),
+        Clause("available", "a request is refused only when memory is short"),
+        Clause("capacity", "when everything is freed, each request that a new heap meets is met"),
+        Clause("batch", "a batch of blocks that was freed entirely can be allocated again"),
+    ),
+    declarations={
+        "alignment": Declaration(16, "what every block of at least that many bytes is aligned to", power_of_two=True),
+        "small_alignment": Declaration(8, "what smaller blocks are aligned to", power_of_two=True),
+    },
+)
 
 ADDRESS_SPACE = 1 << 47
 """No request larger than this can be met on a 64-bit machine."""
@@ -56,6 +93,12 @@ class Live:
         return max(1, self.size)
 
 
+def alignment_of(size: int, declared: Declared) -> int:
+    """What a block of that size is aligned to."""
+    name = "alignment" if size >= declared["alignment"] else "small_alignment"
+    return int(declared[name])
+
+
 def requested(operation: Operation) -> int:
     """The bytes that a call asks for, as a true number."""
     if operation.kind == "calloc":
@@ -66,8 +109,8 @@ def requested(operation: Operation) -> int:
 class HeapOracle:
     """Follows one run of a heap. `largest` is what the probe got from a fresh heap at once (0: not probed yet)."""
 
-    def __init__(self, options: ValidateOptions, largest: int) -> None:
-        self.options, self.largest = options, largest
+    def __init__(self, declared: Declared, largest: int) -> None:
+        self.declared, self.largest = declared, largest
         self.live: dict[int, Live] = {}
         self.batch: list[Operation] = []
         self.filling = True
@@ -148,7 +191,7 @@ class HeapOracle:
     def misplaced(self, name: int, operation: Operation, address: int) -> Broken | None:
         """A block came back: is it aligned and its own?"""
         size = requested(operation)
-        alignment = self.options.alignment if size >= self.options.alignment else self.options.small_alignment
+        alignment = alignment_of(size, self.declared)
         if operation.kind == "aligned_alloc":
             alignment = operation.arguments[0]
         if (size or operation.kind == "aligned_alloc") and address % alignment:
@@ -225,14 +268,38 @@ class HeapWorkload:
         *("calloc", "aligned_alloc", "batch", "batch", "free all", "refill", "too large", "zero"),
     )
 
-    def __init__(self, options: ValidateOptions) -> None:
-        self.options = options
+    def __init__(self, options: ValidateOptions, declared: Declared) -> None:
+        self.options, self.declared = options, declared
         self.scopes: tuple[Mapping[str, int], ...] = ({},)
         self.largest = 0
 
+    def learn(self, attempt: Attempt) -> list[str]:
+        """Learn what a fresh heap gives at once; from then on the oracle holds the heap to it."""
+        met = 0
+        last: list[Judgement] = []
+
+        def gives(size: int) -> bool:
+            last[:] = [attempt((Operation("malloc", None, (size,)),), {})]
+            return last[0].broken is None and last[0].values.get(0) is not None
+
+        for size in PROBE_SIZES:
+            met = size if gives(size) else met
+            if last[0].broken is not None:
+                return []
+        step = met // 2
+        while met and met < PROBE_SIZES[-1] and step >= 16 and last[0].broken is None:
+            met += step if gives(met + step) else 0
+            step //= 2
+        self.largest = met or NOTHING
+        return [f"a new heap gives at least {met} bytes at once"]
+
+    def notes(self, coverage: Mapping[str, int]) -> list[str]:
+        """What is left open by the C standard."""
+        return ["a request of no bytes gives a block"] if coverage.get("zero-size blocks") else []
+
     def oracle(self, scope: Mapping[str, int]) -> HeapOracle:
         """A fresh oracle for one run."""
-        return HeapOracle(self.options, self.largest)
+        return HeapOracle(self.declared, self.largest)
 
     def program(self, draws: list[Draw], scope: Mapping[str, int]) -> Sequence:
         """Drawn numbers to a sequence."""
@@ -365,3 +432,25 @@ class HeapSketch:
             self.release(chosen)
         elif chosen is not None:
             self.append(Operation("realloc", chosen, (size,)))
+
+
+def adapt(factory: Any, scope: dict[str, int], declared: Declared) -> MethodAdapter:
+    """In the child: a fresh heap over offsets and those of its methods that the contract knows."""
+    heap = factory()
+    return MethodAdapter(CONTRACT, {name: getattr(heap, name) for name in CONTRACT.operations if hasattr(heap, name)})
+
+
+INTERFACE = Interface(
+    contract=CONTRACT,
+    workload=HeapWorkload,
+    adapt=adapt,
+    methods=("malloc", "free"),
+    python_checks="",
+    exports={
+        "malloc": "void *{}malloc(size_t);",
+        "free": "void {}free(void *);",
+        "realloc": "void *{}realloc(void *, size_t);",
+        "calloc": "void *{}calloc(size_t, size_t);",
+        "aligned_alloc": "void *{}aligned_alloc(size_t, size_t);",
+    },
+)

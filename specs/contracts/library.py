@@ -13,31 +13,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...model.lang.errors import InputError
-from .child import Adapter
+from .adapter import Make
 
 TILE = bytes((x * 167 + (x >> 8) * 13 + (x >> 16) * 7) & 0xFF for x in range(1 << 17))
 WHOLE = 1 << 16
 """Blocks up to this size are filled and compared whole; of larger ones the ends and a window in the middle."""
-SIGNATURES = {
-    "malloc": "void *{}malloc(size_t);",
-    "free": "void {}free(void *);",
-    "realloc": "void *{}realloc(void *, size_t);",
-    "calloc": "void *{}calloc(size_t, size_t);",
-    "aligned_alloc": "void *{}aligned_alloc(size_t, size_t);",
-}
-REQUIRED = ("malloc", "free")
 PREFIX_FORM = re.compile(r"[A-Za-z_]?\w{0,60}", re.ASCII)
 
 
-def load_library(setup: dict[str, Any]) -> Callable[[dict[str, int]], Adapter]:
-    """Open the library and find its functions; gives a function that makes a fresh adapter."""
+def load_library(setup: dict[str, Any]) -> tuple[Make, dict[str, Any]]:
+    """Open the library and find its functions; a function that makes a fresh adapter, and what is declared."""
     import cffi  # type: ignore[import-untyped]
+
+    from .registry import INTERFACES
+
+    interface = INTERFACES[str(setup["contract"])]
 
     target, prefix = str(setup["target"]), str(setup["prefix"])
     if not PREFIX_FORM.fullmatch(prefix):
         raise InputError(f"{prefix!r} is no symbol prefix", "give the letters before malloc, such as mi_")
     foreign = cffi.FFI()
-    foreign.cdef("\n".join(text.format(prefix) for text in SIGNATURES.values()))
+    foreign.cdef("\n".join(text.format(prefix) for text in interface.exports.values()))
     compare = cffi.FFI()
     compare.cdef("int memcmp(const void *, const void *, size_t);")
     # DEEPBIND: a library that defines malloc and calls it itself must reach its own, not the one of this process.
@@ -48,15 +44,16 @@ def load_library(setup: dict[str, Any]) -> Callable[[dict[str, int]], Adapter]:
         reason = str(error).split("Additionally")[0].strip(" .")
         raise InputError(reason, "give a path with a slash to a shared library, or an installed soname") from None
     functions: dict[str, Any] = {}
-    for name in SIGNATURES:
+    for name in interface.exports:
         function = getattr(library, prefix + name, None)
         if function is not None and same_file(owner(foreign, function), target):
             functions[name] = function
-        elif name in REQUIRED:
+        elif name in interface.methods:
             remedy = f"give the prefix of its symbols (it is {prefix!r} now)"
             raise InputError(f"{target} does not export {prefix}{name}", remedy)
     memcmp = compare.dlopen(None).memcmp
-    return lambda scope: HeapAdapter(foreign, memcmp, functions)
+    declared = interface.contract.declared(setup["declared"])
+    return (lambda scope: HeapAdapter(foreign, memcmp, functions)), declared
 
 
 def owner(foreign: Any, function: Any) -> str | None:

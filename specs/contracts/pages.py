@@ -1,4 +1,4 @@
-"""The page-allocator contract at work: its oracle, its generators and its scopes.
+"""The page-allocator contract: its clauses, its oracle, its generators and its scopes.
 
 The one idea: under eager coalescing the set of free pages says everything. An allocation of order k must succeed
 exactly when an aligned run of 2**k free pages exists, whatever the placement policy: checked at every call.
@@ -10,9 +10,34 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ...model.lang.errors import ScopeError
+from .contract import Call, Clause, Contract, Declared
+from .interface import Attempt, Interface
 from .judging import Broken
+from .python_class import MethodAdapter
 from .results import ValidateOptions
 from .sequences import Draw, Operation, Sequence
+
+CONTRACT = Contract(
+    name="page-allocator",
+    title="blocks of 2**order pages from pages 0 to pages-1, merged eagerly when freed",
+    target="a Python class or factory: MyBuddy(pages, orders) with alloc(order) -> page | None and free(page, order)",
+    operations={
+        "alloc": Call(
+            "alloc(order): the first page of 2**order contiguous pages, None when there is no such block",
+            numbers=("order",),
+            result="block",
+        ),
+        "free": Call("free(page, order): gives back a block that alloc returned", takes_block=True),
+    },
+    clauses=(
+        Clause("in-bounds", "a block lies whole inside pages 0 to pages-1"),
+        Clause("aligned", "the first page of a block of order k is a multiple of 2**k"),
+        Clause("disjoint", "a block shares no page with a live block"),
+        Clause("exact-success", "alloc(k) succeeds exactly when an aligned run of 2**k free pages exists"),
+        Clause("capacity", "when everything is freed, every block a new allocator can give is available again"),
+    ),
+)
 
 TINY_SCOPES = ((2, 2, 5), (3, 2, 5), (4, 3, 4), (6, 3, 4))
 """Scopes searched by every sequence of the given length: pages, orders, length."""
@@ -131,7 +156,7 @@ class PageWorkload:
 
     kinds = ("alloc",) * 5 + ("free",) * 4 + ("fill", "free all")
 
-    def __init__(self, options: ValidateOptions) -> None:
+    def __init__(self, options: ValidateOptions, declared: Declared) -> None:
         if options.pages is None and options.orders is None:
             self.scopes = tuple({"pages": pages, "orders": orders} for pages, orders in SCOPES)
             self.tiny: tuple[tuple[int, int, int], ...] = TINY_SCOPES
@@ -141,6 +166,14 @@ class PageWorkload:
             self.scopes = ({"pages": pages, "orders": orders},)
             self.tiny = ((pages, orders, 3 if orders > 3 else 4),)
         self.limit = options.operations
+
+    def learn(self, attempt: Attempt) -> list[str]:
+        """Nothing: what a new allocator can give follows from its scope."""
+        return []
+
+    def notes(self, coverage: Mapping[str, int]) -> list[str]:
+        """Nothing."""
+        return []
 
     def oracle(self, scope: Mapping[str, int]) -> PageOracle:
         """A fresh oracle for one run."""
@@ -235,3 +268,61 @@ def every_sequence(orders: int, length: int) -> Iterator[Sequence]:
             yield from extend((*prefix, Operation("free", block)), tuple(other for other in blocks if other != block))
 
     return extend((), ())
+
+
+def check_options(options: ValidateOptions) -> None:
+    """Scopes that are too large to follow."""
+    if options.pages is not None and not 1 <= options.pages <= MAXIMUM_PAGES:
+        raise ScopeError(f"pages={options.pages} is not within 1 to {MAXIMUM_PAGES}", "give a smaller scope")
+    if options.orders is not None and not 1 <= options.orders <= MAXIMUM_ORDERS:
+        raise ScopeError(f"orders={options.orders} is not within 1 to {MAXIMUM_ORDERS}", "give a smaller scope")
+
+
+def adapt(factory: Any, scope: dict[str, int], declared: Declared) -> MethodAdapter:
+    """In the child: a fresh allocator and its methods."""
+    allocator = factory(scope["pages"], scope["orders"])
+    return MethodAdapter(CONTRACT, {"alloc": allocator.alloc, "free": allocator.free})
+
+
+PYTHON_CHECKS = '''
+PAGES, ORDERS = SCOPE["pages"], SCOPE["orders"]
+
+
+class Checked:
+    """Calls the allocator and checks each answer against what is live."""
+
+    def __init__(self):
+        self.allocator, self.live = make()(PAGES, ORDERS), {}
+
+    def taken(self):
+        return {page + i for page, order in self.live.items() for i in range(1 << order)}
+
+    def alloc(self, order):
+        size, taken = 1 << order, self.taken()
+        runs = [p for p in range(0, PAGES - size + 1, size) if not taken & set(range(p, p + size))]
+        page = self.allocator.alloc(order)
+        if page is None:
+            assert not runs, f"alloc({order}) gives None, but page {runs[0]} and {size - 1} more are free"
+            return None
+        assert not isinstance(page, bool) and hasattr(page, "__index__"), f"alloc({order}) gives {page!r:.100}"
+        assert 0 <= page <= PAGES - size, f"alloc({order}) gives {page}, out of bounds"
+        assert page % size == 0, f"alloc({order}) gives {page}, not aligned"
+        assert not taken & set(range(page, page + size)), f"alloc({order}) gives {page}, which is live"
+        self.live[page] = order
+        return page
+
+    def free(self, page):
+        if page is not None:
+            order = self.live.pop(page)
+            arguments = (page, order) if takes(self.allocator.free, 2) else (page,)
+            self.allocator.free(*arguments)
+'''
+
+INTERFACE = Interface(
+    contract=CONTRACT,
+    workload=PageWorkload,
+    adapt=adapt,
+    methods=("alloc", "free"),
+    python_checks=PYTHON_CHECKS,
+    check_options=check_options,
+)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from .contract import Contract
-from .heap import requested
+from .contract import Contract, Declared
+from .heap import alignment_of, requested
+from .interface import Interface
 from .judging import Broken, block_names, call_text
-from .results import ValidateOptions
+from .search import Failure, Search
 from .sequences import Operation, Sequence
 
 PYTEST_HEAD = '''"""{title}
@@ -22,16 +23,18 @@ Found by kmemspec validate: {message}
 
 import importlib
 import importlib.util
+import inspect
 import os
 import subprocess
 import sys
 
 TARGET = {target!r}
-PAGES, ORDERS = {pages}, {orders}
+SCOPE = {scope!r}
+DECLARED = {declared!r}
 
 
 def make():
-    """A fresh allocator."""
+    """The class or factory under test."""
     source, _, name = TARGET.rpartition(":")
     if source.endswith(".py"):
         sys.path.insert(0, os.path.dirname(source))
@@ -41,36 +44,20 @@ def make():
     else:
         sys.path.insert(0, os.getcwd())
         module = importlib.import_module(source)
-    return getattr(module, name)(PAGES, ORDERS)
+    return getattr(module, name)
 
 
-class Checked:
-    """Calls the allocator and checks each answer against what is live."""
+def takes(method, count):
+    """Does the method take that many arguments, as far as its signature tells?"""
+    try:
+        inspect.signature(method).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return True
 
-    def __init__(self):
-        self.allocator, self.live = make(), {{}}
-
-    def taken(self):
-        return {{page + i for page, order in self.live.items() for i in range(1 << order)}}
-
-    def alloc(self, order):
-        size, taken = 1 << order, self.taken()
-        runs = [p for p in range(0, PAGES - size + 1, size) if not taken & set(range(p, p + size))]
-        page = self.allocator.alloc(order)
-        if page is None:
-            assert not runs, f"alloc({{order}}) gives None, but page {{runs[0]}} and {{size - 1}} more are free"
-            return None
-        assert not isinstance(page, bool) and hasattr(page, "__index__"), f"alloc({{order}}) gives {{page!r:.100}}"
-        assert 0 <= page <= PAGES - size, f"alloc({{order}}) gives {{page}}, out of bounds"
-        assert page % size == 0, f"alloc({{order}}) gives {{page}}, not aligned"
-        assert not taken & set(range(page, page + size)), f"alloc({{order}}) gives {{page}}, which is live"
-        self.live[page] = order
-        return page
-
-    def free(self, page):
-        if page is not None:
-            order = self.live.pop(page)
-            self.allocator.free({free_arguments})
+{checks}
 
 
 def sequence():
@@ -240,18 +227,14 @@ REFUSALS = frozenset({"capacity", "batch", "available", "failure-harmless"})
 C_WINDOW = 1 << 16
 
 
-def reproducer(
-    contract: Contract,
-    target: str,
-    options: ValidateOptions,
-    scope: Mapping[str, int],
-    sequence: Sequence,
-    broken: Broken,
-) -> tuple[str, str]:
+def reproducer(interface: Interface, target: str, search: Search, failure: Failure) -> tuple[str, str]:
     """File name and text of the program that shows the failure."""
-    if contract.name == "heap":
-        return f"reproduce_{identifier(broken.clause)}.c", c_text(contract, target, options, sequence, broken)
-    return f"test_reproduce_{identifier(broken.clause)}.py", pytest_text(contract, target, scope, sequence, broken)
+    contract, broken = interface.contract, failure.judgement.broken
+    assert broken is not None
+    name = identifier(broken.clause)
+    if search.child.setup["kind"] == "library":
+        return f"reproduce_{name}.c", c_text(contract, target, search, failure.sequence, broken)
+    return f"test_reproduce_{name}.py", pytest_text(interface, target, search, failure, broken)
 
 
 def identifier(name: str) -> str:
@@ -264,41 +247,44 @@ def absolute(target: str) -> str:
     return os.path.abspath(target) if "/" in target or target.endswith(".py") else target
 
 
-def pytest_text(contract: Contract, target: str, scope: Mapping[str, int], sequence: Sequence, broken: Broken) -> str:
+def pytest_text(interface: Interface, target: str, search: Search, failure: Failure, broken: Broken) -> str:
     """A pytest file; when the process itself ends, the sequence runs in a process of its own."""
+    contract, sequence = interface.contract, failure.sequence
     source, _, name = target.rpartition(":")
-    names = block_names(sequence)
+    names = block_names(contract, sequence)
     steps = [f"    {pytest_step(index, operation, names)}" for index, operation in enumerate(sequence)]
-    title = f"The {contract.name} contract, clause {broken.clause}: {contract.clause(broken.clause).statement}."
+    statement = contract.clause(broken.clause).statement
     form = PYTEST_INSIDE if broken.kind == "clause" else PYTEST_OUTSIDE
     head = PYTEST_HEAD.format(
-        title=title,
+        title=f"The {contract.name} contract, clause {broken.clause}: {statement}.",
         message=quoted(broken.message),
         target=f"{absolute(source)}:{name}",
-        pages=scope["pages"],
-        orders=scope["orders"],
-        free_arguments="page, order",
+        scope=dict(failure.scope),
+        declared=dict(search.child.declared),
+        checks=interface.python_checks.strip("\n"),
         steps="\n".join(steps) or "    assert a",
     )
-    return head + form.format(name=identifier(broken.clause), statement=contract.clause(broken.clause).statement)
+    return head + form.format(name=identifier(broken.clause), statement=statement)
 
 
 def pytest_step(index: int, operation: Operation, names: Mapping[int, str]) -> str:
     """One call as Python."""
-    if operation.block is not None:
-        return f"a.free({names[operation.block]})"
-    return f"{names[index]} = a.alloc({operation.arguments[0]})"
+    block = [] if operation.block is None else [names[operation.block]]
+    call = f"a.{operation.kind}({', '.join([*block, *map(str, operation.arguments)])})"
+    return f"{names[index]} = {call}" if index in names else call
 
 
-def c_text(contract: Contract, target: str, options: ValidateOptions, sequence: Sequence, broken: Broken) -> str:
+def c_text(contract: Contract, target: str, search: Search, sequence: Sequence, broken: Broken) -> str:
     """A C program that opens the library as the checker does."""
-    names = block_names(sequence)
+    options = search.options
+    names = block_names(contract, sequence)
     numbers = {index: int(name[1:]) for index, name in names.items()}
     lines = []
     for index, operation in enumerate(sequence):
         last = index == len(sequence) - 1
         due = due_of(operation, 1 if last and broken.kind == "clause" and broken.clause in REFUSALS else 2)
-        lines.append(f"\t{c_step(index, operation, numbers, due, options)} /* {call_text(index, operation, names)} */")
+        step = c_step(index, operation, numbers, due, search.child.declared)
+        lines.append(f"\t{step} /* {call_text(index, operation, names)} */")
     return C_HEAD.format(
         title=f"The heap contract, clause {broken.clause}: {contract.clause(broken.clause).statement}.",
         message=quoted(broken.message).replace("*/", "* /"),
@@ -317,13 +303,13 @@ def due_of(operation: Operation, otherwise: int) -> int:
     return 0 if operation.kind != "free" and requested(operation) > 1 << 47 else otherwise
 
 
-def c_step(index: int, operation: Operation, numbers: Mapping[int, int], due: int, options: ValidateOptions) -> str:
+def c_step(index: int, operation: Operation, numbers: Mapping[int, int], due: int, declared: Declared) -> str:
     """One call as C."""
     if operation.kind == "free":
         assert operation.block is not None
         return f"freed({numbers[operation.block]});"
     size = requested(operation) & (1 << 64) - 1
-    alignment = options.alignment if size >= options.alignment else options.small_alignment if size else 1
+    alignment = alignment_of(size, declared) if size else 1
     if operation.kind == "realloc":
         assert operation.block is not None
         return f"resized({numbers[operation.block]}, {size}u, {alignment}, {due});"

@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-from .judging import Judgement, Oracle, judge
+from .contract import Contract
+from .interface import Workload
+from .judging import Judgement, judge
 from .process import ChildProcess
 from .results import ValidateOptions
 from .sequences import Draw, Sequence, smaller, weight, without
@@ -26,27 +28,6 @@ SHRINK_SECONDS = 8.0
 SHRINK_HANG_SECONDS = 0.7
 NUMBERS = 1 << 16
 CHUNK = 100
-
-
-class Workload(Protocol):
-    """What a contract gives the search: scopes, oracles and sequences."""
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """The kinds of draws, each as often as it should come."""
-
-    @property
-    def scopes(self) -> tuple[Mapping[str, int], ...]:
-        """The scopes to try, simplest first."""
-
-    def oracle(self, scope: Mapping[str, int]) -> Oracle:
-        """A fresh oracle for one run."""
-
-    def program(self, draws: list[Draw], scope: Mapping[str, int]) -> Sequence:
-        """Drawn numbers to a sequence."""
-
-    def systematic(self) -> Iterator[tuple[Mapping[str, int], Sequence]]:
-        """Sequences that are always tried."""
 
 
 @dataclass
@@ -62,6 +43,7 @@ class Failure:
 class Search:
     """One search over one target; counts everything it runs."""
 
+    contract: Contract
     workload: Workload
     child: ChildProcess
     options: ValidateOptions
@@ -90,14 +72,14 @@ class Search:
         """Run and judge one sequence."""
         limit = self.options.example_seconds if seconds is None else seconds
         transcript = self.child.run(sequence, scope, limit)
-        return judge(sequence, transcript, self.workload.oracle(scope))
+        return judge(self.contract, sequence, transcript, self.workload.oracle(scope))
 
-    def attempt(self, sequence: Sequence, scope: Mapping[str, int]) -> Key | None:
+    def attempt(self, sequence: Sequence, scope: Mapping[str, int]) -> Judgement:
         """Run one sequence of the search proper: count it, keep it if it fails."""
         judgement = self.run(sequence, scope)
         if judgement.declined:
             self.declined[show_scope(scope)] = judgement.declined
-            return None
+            return judgement
         self.examples += 1
         self.operations += len(judgement.records)
         self.counts.update(judgement.counts)
@@ -106,7 +88,7 @@ class Search:
         key = key_of(judgement)
         if key is not None:
             self.keep(key, sequence, scope, judgement)
-        return key
+        return judgement
 
     def keep(self, key: Key, sequence: Sequence, scope: Mapping[str, int], judgement: Judgement) -> None:
         """Remember the smallest failing sequence of each kind of failure."""
@@ -170,7 +152,7 @@ class Search:
             if known not in results:
                 if time.monotonic() >= (shrink_until[0] if target else self.deadline):
                     raise _EnoughError
-                results[known] = self.attempt(sequence, scope)
+                results[known] = key_of(self.attempt(sequence, scope))
             key = results[known]
             if key is not None and not target:
                 target.append(key)
@@ -203,7 +185,7 @@ class Search:
         improved = True
         while improved:
             improved = False
-            for candidate in smaller(best.sequence):
+            for candidate in smaller(self.contract, best.sequence):
                 if time.monotonic() >= until:
                     return best
                 if candidate in tried or weight(candidate) >= weight(best.sequence):

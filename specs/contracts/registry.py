@@ -1,0 +1,14 @@
+"""Every contract there is: one file and one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from . import heap, pages
+from .contract import Contract
+from .interface import Interface
+
+INTERFACES: Mapping[str, Interface] = {
+    interface.contract.name: interface for interface in (heap.INTERFACE, pages.INTERFACE)
+}
+CONTRACTS: Mapping[str, Contract] = {name: interface.contract for name, interface in INTERFACES.items()}
