@@ -81,7 +81,8 @@ def test_the_c_library_holds() -> None:
     assert validation.findings == ()
     assert validation.outcome is Outcome.HOLDS
     situations = ("exhaustion reached", "refilled after freeing all", "realloc moved")
-    assert all(validation.coverage[name] > 0 for name in (*CONTRACTS["heap"].operations, *situations))
+    usual = [name for name, call in CONTRACTS["heap"].operations.items() if not call.misuse]
+    assert all(validation.coverage[name] > 0 for name in (*usual, *situations))
     assert "all systematic" in validation.bound
 
 

@@ -14,8 +14,14 @@ LOST_PIPE = 113
 """Exit status of a fork that could not write its answers any more."""
 
 
+class ProgramEndedError(Exception):
+    """The program that the adapter talks to ended; its arguments are "exit", status or "signal", number or "closed"."""
+
+
 class Adapter(Protocol):
-    """One fresh instance of the implementation. `perform` makes one call and yields its answers as they come."""
+    """One fresh instance of the implementation. `perform` makes one call and says its answers as they come.
+
+    It may have `finish(say)`, called when the sequence is over, and `close()`, called however it ended."""
 
     def perform(self, index: int, kind: str, block: int | None, arguments: list[int], say: Callable[..., None]) -> None:
         """Make one call and `say` what came of it."""

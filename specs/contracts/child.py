@@ -22,13 +22,13 @@ import time
 from typing import Any
 
 from ...model.lang.errors import InputError
-from .adapter import LOST_PIPE, Loader, Make, describe_exception, one_line
+from .adapter import LOST_PIPE, Loader, Make, ProgramEndedError, describe_exception, one_line
 
 ANSWER_LIMIT = 4000
 """Longest answer line in characters: below PIPE_BUF, so that a line is written whole or not at all."""
 PRIVATE_DESCRIPTOR = 200
 """Where private descriptors are moved to, out of the way of code that closes the first few."""
-FINAL_TAGS = frozenset({"rubbish", "contents", "prefix", "nonzero"})
+FINAL_TAGS = frozenset({"rubbish", "contents", "prefix", "nonzero", "guard", "odd", "program", "raised"})
 """Answers after which the sequence is not continued: the clause is broken, and what follows would say nothing."""
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
@@ -38,9 +38,17 @@ def loader(kind: str) -> Loader:
         from .library import load_library
 
         return load_library
+    if kind == "command":
+        from .command import load_command
+
+        return load_command
     from .python_class import load_class
 
     return load_class
+
+
+class _OverError(BaseException):
+    """Ends a sequence after an answer behind which nothing counts; passes through the implementation's own handlers."""
 
 
 def run_sequence(make: Make, request: dict[str, Any], answers: int) -> None:
@@ -56,20 +64,31 @@ def run_sequence(make: Make, request: dict[str, Any], answers: int) -> None:
         except OSError:
             os._exit(LOST_PIPE)
         if answer[0] in FINAL_TAGS:
-            os._exit(0)
+            raise _OverError
 
     index = -1
+    adapter: Any = None
     try:
         adapter = make(request["scope"])
         write(-1, "ready")
         for index, (kind, block, *arguments) in enumerate(request["sequence"]):
             adapter.perform(index, kind, block, arguments, lambda *answer: write(index, *answer))  # noqa: B023
             write(index, "next")
-        write(len(request["sequence"]), "done")
+        index = len(request["sequence"])
+        if hasattr(adapter, "finish"):
+            adapter.finish(lambda *answer: write(index, *answer))
+        write(index, "done")
+    except _OverError:
+        pass
+    except ProgramEndedError as error:
+        write(index, "program", *error.args)
     except SystemExit as error:
         write(index, "left", one_line(error.code if type(error.code) in (int, str, type(None)) else "?"))
     except BaseException as error:
         write(index, "raised", type(error).__name__[:100], describe_exception(error))
+    with contextlib.suppress(BaseException):
+        if hasattr(adapter, "close"):
+            adapter.close()
     with contextlib.suppress(BaseException):
         sys.stdout.flush()
         sys.stderr.flush()
@@ -100,10 +119,22 @@ def clear_leftovers(group: int) -> bool:
         found = True
         while os.waitpid(-group, 0)[0]:
             pass
+    for orphan in orphans():
+        with contextlib.suppress(OSError):
+            os.kill(orphan, signal.SIGKILL)
+            os.waitpid(orphan, 0)
+            found = True
     with contextlib.suppress(OSError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             found = True
     return found
+
+
+def orphans() -> list[int]:
+    """Processes that made a session of their own and came to this one, their subreaper, when their parents ended."""
+    with contextlib.suppress(OSError, ValueError), open(f"/proc/self/task/{os.getpid()}/children") as children:
+        return [int(number) for number in children.read(1 << 16).split()]
+    return []
 
 
 def serve(requests: int, answers: int, status: int) -> None:
@@ -141,7 +172,10 @@ def serve(requests: int, answers: int, status: int) -> None:
         with contextlib.suppress(OSError):
             os.setpgid(child, child)
         ending = wait_for(child, request["seconds"])
-        tell(status, "ended", request["number"], ending, clear_leftovers(child))
+        leftovers = clear_leftovers(child)
+        # A program that hangs outlives the fork that talked to it: that is the hang, not another process left behind.
+        expected = setup["kind"] == "command" and ending == ["timeout"]
+        tell(status, "ended", request["number"], ending, leftovers and not expected)
 
 
 def tell(status: int, *message: object) -> None:

@@ -33,13 +33,16 @@ class Call:
 
     `result` is "block" (makes a block: an address, page or handle, None if it fails), "moved" (the block it takes,
     which keeps its name; None if it fails), "number" (an integer or None), "truth" (true or false), "numbers" (a list
-    of integers) or "nothing". Numbers of an operation with `fixed` are not lowered when a sequence is cut down."""
+    of integers) or "nothing". Numbers of an operation with `fixed` are not lowered when a sequence is cut down. An
+    operation with `misuse` names the operation that it misuses (free of what is not live); its value says whether that
+    was rejected, and it is only called where a target declares what happens."""
 
     meaning: str
     numbers: tuple[str, ...] = ()
     result: str = "nothing"
     takes_block: bool = False
     fixed: bool = False
+    misuse: str = ""
 
     def well_formed(self, value: object) -> bool:
         """Is this what such a call may return, as the child says it?"""

@@ -13,7 +13,10 @@ from typing import Any
 
 from ...model.lang.errors import InputError
 from ...model.lang.verdict import Outcome
-from .interface import Interface
+from .arenas import InArenas, without_placement
+from .command import PREFIX
+from .description import Description, of_exports, read_description
+from .interface import Interface, Workload
 from .process import ChildProcess
 from .registry import INTERFACES
 from .reproducers import reproducer
@@ -35,16 +38,9 @@ def validate(contract: str, target: str, options: ValidateOptions | None = None)
     interface = INTERFACES[contract]
     check_options(interface, chosen)
     started = time.monotonic()
-    setup = {
-        "kind": kind_of_target(interface, target),
-        "contract": contract,
-        "target": target,
-        "prefix": chosen.prefix,
-        "declared": dict(chosen.declare),
-        "memory": chosen.memory,
-    }
+    setup = setup_of(interface, target, chosen)
     with ChildProcess(setup, {"PYTHONHASHSEED": "0"}) as child:
-        workload = interface.workload(chosen, interface.contract.declared(child.declared))
+        workload = workload_of(interface, chosen, child)
         search = Search(interface.contract, workload, child, chosen, started + chosen.seconds)
         return run_search(interface, target, search, setup, started)
 
@@ -80,8 +76,8 @@ def run_search(
     if findings:
         outcome = Outcome.VIOLATED
     part = "all" if complete else "a part of the"
-    scopes = [show_scope(scope) for scope in search.workload.scopes if show_scope(scope) not in search.declined]
-    where = f" at {'; '.join(scopes)}" if any(scopes) else ""
+    scopes = [scope for scope in search.workload.scopes if show_scope(scope) not in search.declined]
+    where = bound_text(scopes)
     return Validation(
         contract=interface.contract.name,
         target=target,
@@ -95,6 +91,12 @@ def run_search(
         seed=search.options.seed,
         notes=tuple(notes),
     )
+
+
+def bound_text(scopes: list[Mapping[str, int]]) -> str:
+    """The scopes; those of arenas that differ only in placement and filling are one."""
+    shown = dict.fromkeys(show_scope(without_placement(scope)) for scope in scopes)
+    return f" at {'; '.join(shown)}" if any(shown) else ""
 
 
 def confirm(
@@ -136,17 +138,43 @@ def to_finding(interface: Interface, target: str, search: Search, failure: Failu
     )
 
 
-def kind_of_target(interface: Interface, target: str) -> str:
-    """The form of the target: "class" or "library"; whether it exists shows when it is loaded."""
+def setup_of(interface: Interface, target: str, options: ValidateOptions) -> dict[str, Any]:
+    """What the child must know to load the target; whether it exists shows when it is loaded."""
     contract = interface.contract
-    remedy = f"give {contract.target}"
+    description: Description | None = None
+    remedy = f"give {contract.target}; a .toml description of a C library, or command:PROGRAM"
     if not target or "\0" in target:
         raise InputError(f"{target!r} is no target", remedy)
-    if interface.exports and ".py:" not in target:
-        return "library"
-    if not all(target.rpartition(":")):
+    if target.startswith(PREFIX):
+        kind = "command"
+    elif target.endswith(".toml"):
+        kind, description = "library", read_description(target, contract)
+    elif interface.exports and ".py:" not in target:
+        kind, description = "library", of_exports(target, interface.exports, options.prefix)
+    elif all(target.rpartition(":")):
+        kind = "class"
+    else:
         raise InputError(f"the {contract.name} contract cannot be applied to {target!r}", remedy)
-    return "class"
+    return {
+        "kind": kind,
+        "contract": contract.name,
+        "target": target,
+        "declared": dict(options.declare),
+        "memory": options.memory,
+        "description": None if description is None else description.plain(),
+    }
+
+
+def workload_of(interface: Interface, options: ValidateOptions, child: ChildProcess) -> Workload:
+    """The contract's workload, in every arena that the target wants to be given."""
+    declared = interface.contract.declared(child.declared)
+    description = child.setup["description"]
+    arenas = tuple(description["variants"]) if description else ()
+
+    def make(arena: Mapping[str, int]) -> Workload:
+        return interface.workload(options, {**declared, **arena})
+
+    return InArenas(make, arenas) if arenas else make({})
 
 
 def check_options(interface: Interface, options: ValidateOptions) -> None:

@@ -149,6 +149,35 @@ def judge_call(
     return None, observed
 
 
+def judge_program(ending: Answer, doing: str) -> Broken:
+    """The program under validation ended or fell silent."""
+    if ending[0] == "signal":
+        name = signal_name(int(ending[1]))
+        return Broken("survives", f"{doing} ended the program by {name}", "crash", name)
+    if ending[0] == "exit":
+        status = f"status {ending[1]}"
+        return Broken("survives", f"{doing} ended the program with exit {status}", "exit", status)
+    return Broken("survives", f"{doing}: the program closed its output and goes on", "closed", "output closed")
+
+
+def judge_memory(operation: Operation, value: Any, answer: Answer) -> Broken | None:
+    """What the child found in memory after a call, for contracts whose blocks are real memory (see `memory.py`)."""
+    tag = answer[0]
+    if tag == "nonzero" and len(answer) == 3:
+        return Broken("calloc-zeroed", f"byte {answer[1]} of the new block is {answer[2]}, not 0")
+    if tag == "guard" and len(answer) == 4:
+        _, offset, expected, found = answer
+        change = f"the byte at offset {offset} is {found}, it was {expected}"
+        return Broken("in-bounds", f"{operation.kind} wrote outside the arena: {change}")
+    if tag not in ("contents", "prefix") or len(answer) != 5:
+        return None
+    _, _, offset, expected, found = answer
+    change = f"byte {offset} is {found}, it was {expected}"
+    if tag == "prefix":
+        return Broken("realloc-prefix", f"after realloc {change}")
+    return Broken("contents", f"{operation.kind} changed a live block: {change}")
+
+
 def judge_ending(answers: tuple[Answer, ...], transcript: Transcript, doing: str) -> Broken:
     """Why a call did not come back as it should."""
     for tag, *rest in answers:
@@ -156,6 +185,8 @@ def judge_ending(answers: tuple[Answer, ...], transcript: Transcript, doing: str
             return Broken("answers", f"{doing} raised {rest[0]}: {rest[1]}", "exception", str(rest[0]))
         if tag == "rubbish" and rest:
             return Broken("answers", f"{doing} returned {rest[0]}", "rubbish", str(rest[0]))
+        if tag == "program" and rest and rest[0] in ("exit", "signal", "closed"):
+            return judge_program(rest, doing)
         if tag == "left":
             return Broken("survives", f"{doing} left the process by sys.exit({rest[0]})", "exit", f"status {rest[0]}")
         if tag == "forked":

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any
+from itertools import zip_longest
+from typing import Any, TypeVar
 
 from ...model.lang.errors import ScopeError
 from .contract import Call, Clause, Contract, Declared
 from .interface import Attempt, Interface
-from .judging import Broken
+from .judging import Broken, judge_memory
 from .python_class import MethodAdapter
 from .results import ValidateOptions
 from .sequences import Draw, Operation, Sequence
 
+T = TypeVar("T")
 CONTRACT = Contract(
     name="page-allocator",
     title="blocks of 2**order pages from pages 0 to pages-1, merged eagerly when freed",
@@ -34,12 +36,14 @@ CONTRACT = Contract(
         Clause("in-bounds", "a block lies whole inside pages 0 to pages-1"),
         Clause("aligned", "the first page of a block of order k is a multiple of 2**k"),
         Clause("disjoint", "a block shares no page with a live block"),
+        Clause("usable", "every byte of a returned block can be read and written, where blocks are memory"),
+        Clause("contents", "the contents of every live block are unchanged after every operation"),
         Clause("exact-success", "alloc(k) succeeds exactly when an aligned run of 2**k free pages exists"),
         Clause("capacity", "when everything is freed, every block a new allocator can give is available again"),
     ),
 )
 
-TINY_SCOPES = ((2, 2, 5), (3, 2, 5), (4, 3, 4), (6, 3, 4))
+TINY_SCOPES = ((2, 2, 5), (3, 2, 5), (4, 2, 4), (4, 3, 4), (6, 3, 4))
 """Scopes searched by every sequence of the given length: pages, orders, length."""
 SCOPES = ((4, 3), (1, 1), (3, 2), (6, 3), (8, 4), (13, 4), (16, 5), (64, 7), (100, 6))
 MAXIMUM_PAGES, MAXIMUM_ORDERS = 4096, 20
@@ -147,8 +151,10 @@ class PageOracle:
         self.peaks["peak live blocks"] = max(self.peaks["peak live blocks"], len(self.live))
 
     def after(self, operation: Operation, value: int | None, answer: list[Any]) -> Broken | None:
-        """There is no memory to look at."""
-        return None
+        """What the child found: a block between two pages, or changed memory."""
+        if answer[0] == "odd" and len(answer) == 3:
+            return Broken("aligned", f"a block {answer[1]} bytes behind page {value}, which is {answer[2]} bytes large")
+        return judge_memory(operation, value, answer)
 
 
 class PageWorkload:
@@ -195,9 +201,15 @@ class PageWorkload:
 
     def systematic(self) -> Iterator[tuple[Mapping[str, int], Sequence]]:
         """Every short sequence at tiny scopes; fill, free in four orders and refill at the others."""
-        for pages, orders, length in self.tiny:
-            for sequence in every_sequence(orders, length):
-                yield {"pages": pages, "orders": orders}, sequence
+        yield from alternating(self.refills(), *(self.every_short(*scope) for scope in self.tiny))
+
+    def every_short(self, pages: int, orders: int, length: int) -> Iterator[tuple[Mapping[str, int], Sequence]]:
+        """Every short sequence at one tiny scope."""
+        for sequence in every_sequence(orders, length):
+            yield {"pages": pages, "orders": orders}, sequence
+
+    def refills(self) -> Iterator[tuple[Mapping[str, int], Sequence]]:
+        """Fill, free in one of four orders, take the largest blocks, free, fill again."""
         for scope in self.scopes:
             for fill in range(scope["orders"]):
                 for pattern in range(4):
@@ -208,6 +220,12 @@ class PageWorkload:
                     sketch.free_all(pattern)
                     sketch.fill(0)
                     yield scope, tuple(sketch.operations)
+
+
+def alternating(*sources: Iterator[T]) -> Iterator[T]:
+    """One of each in turn; those that are longer go on."""
+    for items in zip_longest(*sources):
+        yield from (item for item in items if item is not None)
 
 
 class Sketch:

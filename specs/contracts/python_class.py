@@ -20,7 +20,7 @@ from typing import Any
 
 from ...model.lang.errors import InputError
 from .adapter import Make, describe_exception
-from .contract import LONGEST_LIST, Contract
+from .contract import LONGEST_LIST, Call, Contract
 
 REMEDY = "name it as my_file.py:MyBuddy or package.module:Class"
 PLAIN_TYPES = (bool, float, complex, str, bytes, list, tuple, dict, set)
@@ -85,17 +85,23 @@ class MethodAdapter:
     def __init__(self, contract: Contract, methods: Mapping[str, Callable[..., object]]) -> None:
         self.contract, self.methods = contract, methods
         self.kept: dict[int, tuple[object, list[int]]] = {}
+        self.stale: dict[int, tuple[object, list[int]]] = {}
 
     def perform(self, index: int, kind: str, block: int | None, arguments: list[int], say: Callable[..., None]) -> None:
         """Make one call and say its value, or what came instead of one."""
         call = self.contract.operations[kind]
+        if call.misuse:
+            self.misuse(call, block, arguments, say)
+            return
         if kind not in self.methods or (call.takes_block and block not in self.kept):
             say("skipped")
             return
         method = self.methods[kind]
         given: list[object] = list(arguments)
         if block is not None:
-            handle, numbers = self.kept[block] if call.result == "moved" else self.kept.pop(block)
+            handle, numbers = self.kept[block]
+            if call.result == "nothing":
+                self.stale[block] = self.kept.pop(block)
             room = call.result == "nothing" and takes(method, 1 + len(arguments) + len(numbers))
             given = [handle, *arguments, *(numbers if room else ())]
         value = method(*given)
@@ -103,6 +109,25 @@ class MethodAdapter:
         if answer[0] == "value" and value is not None and call.result in ("block", "moved"):
             self.kept[index if block is None else block] = (value, arguments)
         say(*answer)
+
+    def misuse(self, call: Call, block: int | None, arguments: list[int], say: Callable[..., None]) -> None:
+        """A call that frees what it must not, because it is declared what happens then: an exception rejects it."""
+        given: list[object] = [None]
+        if block is not None:
+            if block not in self.stale or self.stale[block][0] in [handle for handle, _ in self.kept.values()]:
+                say("skipped")
+                return
+            handle, numbers = self.stale[block]
+            given = [handle, *numbers]
+        elif arguments:
+            given = [arguments[0]]
+        method = self.methods[call.misuse]
+        try:
+            method(*given[: 1 if not takes(method, len(given)) else len(given)])
+        except Exception:
+            say("value", True)
+        else:
+            say("value", False)
 
 
 def takes(method: Callable[..., object], count: int) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from . import heap, pages
+from . import heap, lru, pages
 from .contract import Contract
 from .interface import Interface
 
 INTERFACES: Mapping[str, Interface] = {
-    interface.contract.name: interface for interface in (heap.INTERFACE, pages.INTERFACE)
+    interface.contract.name: interface for interface in (heap.INTERFACE, lru.INTERFACE, pages.INTERFACE)
 }
 CONTRACTS: Mapping[str, Contract] = {name: interface.contract for name, interface in INTERFACES.items()}

@@ -24,7 +24,11 @@ T = TypeVar("T")
 Key = tuple[str, str, str]
 """What makes two failures the same: clause, kind and detail."""
 FAILURES_KEPT = 5
+SETTLING = 100
+"""How many sequences more are tried when one failed: another may show the same in a simpler way."""
 SHRINK_SECONDS = 8.0
+SYSTEMATIC_PART = 0.7
+"""How much of the time the systematic sequences may take: some is left for drawn ones."""
 SHRINK_HANG_SECONDS = 0.7
 NUMBERS = 1 << 16
 CHUNK = 100
@@ -110,12 +114,15 @@ class Search:
 
     def systematic(self) -> bool:
         """Every systematic sequence; was it completed?"""
+        since = self.examples
+        until = time.monotonic() + SYSTEMATIC_PART * (self.deadline - time.monotonic())
         for scope, sequence in self.workload.systematic():
-            if self.expired():
+            if time.monotonic() >= until:
                 return False
             if show_scope(scope) not in self.declined:
                 self.attempt(self.allowed(sequence), scope)
-            if self.failed >= FAILURES_KEPT or self.hangs:
+            since = self.examples if not self.failures else since
+            if (self.failed >= FAILURES_KEPT and self.examples - since >= SETTLING) or self.hangs:
                 return False
         return True
 
@@ -180,8 +187,8 @@ class Search:
         hang = key is not None and key[1] == "hang"
         until = time.monotonic() + SHRINK_SECONDS / (2 if hang else 1)
         seconds = SHRINK_HANG_SECONDS if hang else None
-        tried = {failure.sequence}
-        best = failure
+        best = self.simpler_scope(failure, seconds)
+        tried = {best.sequence}
         improved = True
         while improved:
             improved = False
@@ -198,6 +205,18 @@ class Search:
                     improved = True
                     break
         return best
+
+    def simpler_scope(self, failure: Failure, seconds: float | None) -> Failure:
+        """The same sequence at the simplest scope where it fails in the same way."""
+        for scope in self.workload.scopes:
+            if scope == failure.scope:
+                break
+            if set(scope) == set(failure.scope) and sum(scope.values()) < sum(failure.scope.values()):
+                judgement = self.run(failure.sequence, scope, seconds)
+                if key_of(judgement) == key_of(failure.judgement):
+                    cut = failure.sequence[: judgement.failed_at + 1]
+                    return Failure(scope, without_skipped(cut, judgement), judgement)
+        return failure
 
 
 class _Failing(Exception):  # noqa: N818
