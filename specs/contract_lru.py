@@ -58,7 +58,7 @@ class Entry(Record):
 
 
 class Cache(Record):
-    """A cache; `newest` is the key that was put last, if it was not deleted since."""
+    """A cache; `newest` is the key that was put last into an approximate one, if it was not deleted since."""
 
     policy: Annotated[int, FromScope("policy")]
     get_is_use: Annotated[int, FromScope("get_is_use")]
@@ -207,6 +207,12 @@ def count(m: Cache, hit: bool) -> None:
             m.misses += 1
 
 
+def note_newest(m: Cache, key: Key) -> None:
+    """An approximate cache keeps this one for now."""
+    if m.policy == APPROXIMATE:
+        m.newest = key
+
+
 def insert(m: Cache, key: Key, value: Value) -> Key | None:
     """A key that is absent is put; gives the key that had to go."""
     if m.capacity == 0:
@@ -217,7 +223,7 @@ def insert(m: Cache, key: Key, value: Value) -> Key | None:
     m.entry[key].value = value
     put_last(m, key)
     note_use(m, key)
-    m.newest = key
+    note_newest(m, key)
     return evicted
 
 
@@ -240,7 +246,7 @@ def put(m: Cache, key: Key, value: Value) -> Key | None:
     if not is_present(m, key):
         return insert(m, key, value)
     m.entry[key].value = value
-    m.newest = key
+    note_newest(m, key)
     if m.put_is_use != 0:
         use(m, key)
     return None

@@ -1,4 +1,4 @@
-"""The contracts of `validate` as specifications: they hold at their scopes, by search and by proof; each fault shows."""
+"""The contracts of `validate` as specifications: they hold at their scopes, searched and proved; each fault shows."""
 
 from __future__ import annotations
 
