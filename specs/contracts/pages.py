@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from typing import Any, TypeVar
 
 from ...model.lang.errors import ScopeError
@@ -46,6 +46,8 @@ CONTRACT = Contract(
 TINY_SCOPES = ((2, 2, 5), (3, 2, 5), (4, 2, 4), (4, 3, 4), (6, 3, 4))
 """Scopes searched by every sequence of the given length: pages, orders, length."""
 SCOPES = ((4, 3), (1, 1), (3, 2), (6, 3), (8, 4), (13, 4), (16, 5), (64, 7), (100, 6))
+FIRST = 40
+"""Short sequences that are tried before the long ones begin: what they find is minimal at once."""
 MAXIMUM_PAGES, MAXIMUM_ORDERS = 4096, 20
 
 
@@ -201,7 +203,9 @@ class PageWorkload:
 
     def systematic(self) -> Iterator[tuple[Mapping[str, int], Sequence]]:
         """Every short sequence at tiny scopes; fill, free in four orders and refill at the others."""
-        yield from alternating(self.refills(), *(self.every_short(*scope) for scope in self.tiny))
+        short = alternating(*(self.every_short(*scope) for scope in self.tiny))
+        yield from islice(short, FIRST)
+        yield from alternating(self.refills(), short)
 
     def every_short(self, pages: int, orders: int, length: int) -> Iterator[tuple[Mapping[str, int], Sequence]]:
         """Every short sequence at one tiny scope."""

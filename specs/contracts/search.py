@@ -24,8 +24,8 @@ T = TypeVar("T")
 Key = tuple[str, str, str]
 """What makes two failures the same: clause, kind and detail."""
 FAILURES_KEPT = 5
-SETTLING = 100
-"""How many sequences more are tried when one failed: another may show the same in a simpler way."""
+SETTLING, SHORT = 60, 3
+"""How many sequences more are tried when a long one failed: another may show the same in a simpler way."""
 SHRINK_SECONDS = 8.0
 SYSTEMATIC_PART = 0.7
 """How much of the time the systematic sequences may take: some is left for drawn ones."""
@@ -112,6 +112,10 @@ class Search:
         """Is the time used up?"""
         return time.monotonic() >= self.deadline
 
+    def shortest(self) -> int:
+        """The length of the shortest failing sequence."""
+        return min((len(failure.sequence) for failure in self.failures.values()), default=0)
+
     def systematic(self) -> bool:
         """Every systematic sequence; was it completed?"""
         since = self.examples
@@ -122,7 +126,8 @@ class Search:
             if show_scope(scope) not in self.declined:
                 self.attempt(self.allowed(sequence), scope)
             since = self.examples if not self.failures else since
-            if (self.failed >= FAILURES_KEPT and self.examples - since >= SETTLING) or self.hangs:
+            settled = self.examples - since >= SETTLING or self.shortest() <= SHORT
+            if (self.failed >= FAILURES_KEPT and settled) or self.hangs:
                 return False
         return True
 
