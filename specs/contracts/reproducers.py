@@ -150,7 +150,9 @@ COMMAND = {command!r}
 LINES = [
 {lines}
 ]
-"""Requests, and what came then: an answer, or None where the program ended, hung or said no JSON."""
+"""Requests, and what came then: an answer, or None where the program ended, hung or said no answer."""
+AT_THE_END, WANTED, NULL = {ended!r}, {wanted!r}, type(None)
+"""Did it go wrong when the input ended? What the last answer must have."""
 
 
 def main():
@@ -168,10 +170,11 @@ def main():
         except (IndexError, ValueError):
             answer = None
         print(json.dumps(request), "->", json.dumps(answer), "(when found:", json.dumps(before) + ")")
-    value = None if not isinstance(answer, dict) else answer.get("at", answer.get("value"))
-    found = None if not isinstance(before, dict) else before.get("at", before.get("value"))
-    same = (answer is None) == (before is None) and value == found
-    return int({ended!r} == "end" and program.returncode != 0 or {ended!r} != "end" and same)
+    if AT_THE_END:
+        return int(program.returncode != 0 or len(answers) != len(LINES) + 1)
+    if before is None:
+        return int(not isinstance(answer, dict) or not (WANTED is None or type(answer.get(WANTED, "")) in (int, NULL)))
+    return int(answer == before or not isinstance(answer, dict) or answer.get(WANTED) == before.get(WANTED))
 
 
 if __name__ == "__main__":
@@ -200,8 +203,17 @@ def command_text(contract: Contract, target: str, search: Search, failure: Failu
         message=quoted(broken.message),
         command=command_of(target),
         lines="\n".join(f"    {line!r}," for line in lines),
-        ended="end" if failure.judgement.failed_at >= len(failure.sequence) else "call",
+        ended=failure.judgement.failed_at >= len(failure.sequence),
+        wanted=wanted_key(contract, failure),
     )
+
+
+def wanted_key(contract: Contract, failure: Failure) -> str | None:
+    """What the last answer must have."""
+    if not failure.sequence:
+        return None
+    result = contract.operations[failure.sequence[-1].kind].result
+    return {"block": "at", "moved": "at", "nothing": None}.get(result, "value")
 
 
 def answer_of(call: Call, values: Mapping[int, Any], index: int) -> dict[str, Any] | None:
