@@ -391,7 +391,7 @@ class LruWorkload:
         # What an approximate cache lets go next is not known.
         self.offered = frozenset(CONTRACT.operations) - ({"pop"} if declared["policy"] == "approximate" else set())
         self.scopes = tuple(scopes(options, declared))
-        self.machines: dict[tuple[int, ...], LockStep] = {}
+        self.machines: dict[tuple[int, int], LockStep] = {}
         self.tour: Tour | None = None
 
     def learn(self, attempt: Attempt) -> list[str]:
@@ -412,13 +412,13 @@ class LruWorkload:
 
     def oracle(self, scope: Scope) -> LruOracle:
         """A fresh oracle for one run; runs come one after another, so they share the machine of their scope."""
-        key = tuple(scope.values())
+        key = (scope["capacity"], scope["keys"])
         if key not in self.machines:
             from ..loading import load
 
             numbers = {"values": 1 << 20, "count_bits": 64}
             self.machines[key] = LockStep(load("contract-lru"), {**settings(self.declared, scope), **numbers})
-        walked = self.tour if scope == self.scopes[0] else None
+        walked = self.tour if self.scopes[0].items() <= scope.items() else None
         return LruOracle(self.declared, scope, self.machines[key], walked)
 
     def program(self, draws: list[Draw], scope: Scope) -> Sequence:
