@@ -88,12 +88,16 @@ SCOPES = ((2, 3), (1, 2), (3, 5), (0, 2), (8, 12), (20, 30))
 TINY_SCOPES = ({"capacity": 2, "keys": 3}, {"capacity": 1, "keys": 2})
 TINY_LENGTHS = ((("put", "call", "get"), 4), (("put", "call", "get", "delete"), 3))
 """Of these calls every sequence of that length is tried; the walks over the graph cover the rest."""
+TINY_KEYS = 4
+"""The graph of more keys is not tiny."""
 WALK = 40
 WALKS_MAX = 150
 """Walks over a graph that is larger than it takes for an LRU (20 walks) are cut here; the coverage says so."""
 KEYS_MAX = 256
-EVICTED, DELETED, RESIZED, CLEARED = "evicted", "deleted", "resized", "cleared"
-CLAUSE_OF = {EVICTED: "eviction-order", DELETED: "deletion", RESIZED: "resize", CLEARED: "clear"}
+EVICTED, DELETED, RESIZED, CLEARED, OVERWRITTEN = "evicted", "deleted", "resized", "cleared", "overwritten"
+CLAUSE_OF = {
+    EVICTED: "eviction-order", DELETED: "deletion", RESIZED: "resize", CLEARED: "clear", OVERWRITTEN: "retention"
+}
 
 
 def settings(declared: Declared, scope: Scope) -> dict[str, int]:
@@ -126,7 +130,7 @@ class LruOracle:
         self.disturbed: dict[int, str] = {}
         """What took another key since this one was put: it may have taken this one instead."""
         self.since: set[str] = set()
-        """How keys went since the length was last right."""
+        """How keys went, or might have gone, since the length was last right."""
         self.missed = False
         self.counts: Counter[str] = Counter()
         self.peaks: Counter[str] = Counter()
@@ -248,6 +252,7 @@ class LruOracle:
         """Nothing to be seen yet."""
         if self.value_of(key) is not None:
             self.counts["puts of a present key"] += 1
+            self.since.add(OVERWRITTEN)
         self.take("put", key, new)
         return None
 
@@ -447,9 +452,8 @@ class LruWorkload:
                 for sequence in every_sequence(self.offered, kinds, tiny, length):
                     yield tiny, sequence
         scope = self.scopes[0]
-        self.tour = self.new_tour(scope)
-        walks = self.tour.walks(WALK)
-        for walk in islice(walks, WALKS_MAX):
+        self.tour = self.new_tour(scope) if scope["keys"] <= TINY_KEYS else None
+        for walk in islice(self.tour.walks(WALK), WALKS_MAX) if self.tour is not None else ():
             yield scope, self.walked(walk, scope)
         for larger in self.scopes:
             sketch = LruSketch(self.offered, larger, 4 * larger["keys"] + 40)
@@ -503,7 +507,7 @@ def scopes(options: ValidateOptions, declared: Declared) -> Iterator[dict[str, i
         if least <= capacity <= most:
             yield {"capacity": capacity, "keys": keys}
     if least > SCOPES[-1][0] or most < least:
-        yield {"capacity": least, "keys": least + 2}
+        yield {"capacity": least, "keys": least + 2 + least // 4}
 
 
 class LruSketch:
