@@ -535,7 +535,7 @@ def validate(options: argparse.Namespace, session: Session) -> Outcome:
     """Another implementation against a contract."""
     from .specs.contracts import ValidateOptions
     from .specs.contracts import validate as run_validation
-    from .views.validation import validation_text
+    from .views.validation import report_files, validation_text
 
     settings = ValidateOptions(
         seed=options.seed,
@@ -544,6 +544,9 @@ def validate(options: argparse.Namespace, session: Session) -> Outcome:
         prefix=options.prefix,
         pages=options.pages,
         orders=options.orders,
+        declare=dict(declaration(text) for text in options.declare),
+        scope=dict(number_of_scope(text) for part in options.scope for text in part.split(",")),
+        skip=tuple(options.skip),
     )
     check_place(options.json)
     if options.report:
@@ -552,22 +555,42 @@ def validate(options: argparse.Namespace, session: Session) -> Outcome:
         progress.update(f"{options.contract} against {options.target}")
         found = run_validation(options.contract, options.target, settings)
     written: list[str] = []
+    record = {"schema": "kmemspec-validation/1", **asdict(found), "outcome": found.outcome.value}
+    as_json = json.dumps(record, indent=1) + "\n"
 
-    def write_reproducers() -> None:
-        for number, finding in enumerate(found.findings, 1):
-            path = str(Path(options.report) / f"{number}-{finding.reproducer_name}")
-            write_bytes(path, finding.reproducer.encode("utf-8", "backslashreplace"))
+    def write_report() -> None:
+        for name, text in {**report_files(found), "report.json": as_json}.items():
+            path = str(Path(options.report) / name)
+            write_bytes(path, text.encode("utf-8", "backslashreplace"))
             written.append(path)
 
     if options.report:
-        session.attempt(write_reproducers)
+        session.attempt(write_report)
     if options.json:
-        record = {"schema": "kmemspec-validation/1", **asdict(found), "outcome": found.outcome.value}
-        session.attempt(lambda: session.write(options.json, json.dumps(record, indent=1) + "\n"))
+        session.attempt(lambda: session.write(options.json, as_json))
     print(validation_text(found), end="")
     for path in written:
-        print(f"reproducer: {path}")
+        print(f"written: {path}")
     return found.outcome
+
+
+def declaration(text: str) -> tuple[str, int | str | bool]:
+    """`alignment=8`, `merges=true`, `zero_size=null`"""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise InputError(f"{text!r} is no declaration", "write it as NAME=VALUE, such as alignment=8")
+    if value in ("true", "false"):
+        return name, value == "true"
+    number = value.removeprefix("-")
+    return name, int(value) if number.isascii() and number.isdigit() and len(number) <= 18 else value
+
+
+def number_of_scope(text: str) -> tuple[str, int]:
+    """`capacity=4`"""
+    name, value = declaration(text)
+    if type(value) is not int:
+        raise InputError(f"{text!r} is no number of a scope", "write it as NAME=NUMBER, such as capacity=4")
+    return name, value
 
 
 def fidelity(options: argparse.Namespace, session: Session) -> Outcome:

@@ -1,4 +1,4 @@
-"""Programs that speak JSON lines: the examples hold, every way to misbehave is its finding, and the checker survives."""
+"""Programs that speak JSON lines: the examples hold, every way to misbehave is its finding, the checker survives."""
 
 from __future__ import annotations
 

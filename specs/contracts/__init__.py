@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from .contract import Clause, Contract
 from .registry import CONTRACTS
-from .results import Finding, OperationRecord, ValidateOptions, Validation
+from .results import Extent, Finding, OperationRecord, ValidateOptions, Validation
 
 __all__ = [
     "CONTRACTS",
     "Clause",
     "Contract",
+    "Extent",
     "Finding",
     "OperationRecord",
     "ValidateOptions",

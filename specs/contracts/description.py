@@ -271,7 +271,8 @@ def bytes_of(description: Description, scope: Mapping[str, int], numbers: Mappin
     """The bytes that a block has, by what was asked for."""
     if "order" in numbers:
         return description.unit << numbers["order"]
-    return numbers.get("count", 1) * numbers.get("size", scope.get("size", 0))
+    size = int(scope.get("size", dict(description.declares).get("size", 0)))
+    return numbers.get("count", 1) * numbers.get("size", size)
 
 
 def signature(call: CCall, operation: Call | None, description: Description) -> str:

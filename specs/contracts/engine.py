@@ -16,12 +16,14 @@ from ...model.lang.verdict import Outcome
 from .arenas import InArenas, without_placement
 from .command import PREFIX
 from .description import Description, of_exports, read_description
+from .extents import extents
 from .interface import Interface, Workload
 from .process import ChildProcess
 from .registry import INTERFACES
 from .reproducers import reproducer
 from .results import Finding, ValidateOptions, Validation
 from .search import Failure, Search, key_of, show_scope
+from .sequences import weight
 
 CONFIRMATIONS = 3
 PATIENCE = 3.0
@@ -57,7 +59,8 @@ def run_search(
     if not search.failures:
         search.until_interrupted(search.random, 0)
     drawn = search.examples - before
-    for failure in list(search.failures.values())[: search.options.max_findings]:
+    simplest = sorted(search.failures.values(), key=lambda failure: weight(failure.sequence))
+    for failure in simplest[: search.options.max_findings]:
         smallest = search.until_interrupted(lambda failure=failure: search.minimise(failure), failure)  # type: ignore[misc]
         confirmed = confirm(search, smallest, failure, setup)
         if confirmed is None:
@@ -135,6 +138,7 @@ def to_finding(interface: Interface, target: str, search: Search, failure: Failu
         reproducer=text,
         reproducer_name=name,
         deterministic=deterministic,
+        extents=extents(interface.contract, failure, int(search.child.declared.get("size", 0))),
     )
 
 

@@ -43,11 +43,22 @@ class OperationRecord:
 
 
 @dataclass(frozen=True)
+class Extent:
+    """A live block: its name, the place it begins at and how many places it has (pages, or bytes); was it just made?"""
+
+    name: str
+    start: int
+    size: int
+    fresh: bool = False
+
+
+@dataclass(frozen=True)
 class Finding:
     """One way in which the target breaks its contract, with a minimal sequence; its last record is the failing call.
 
     `kind` is "clause", "crash", "hang", "exit", "exception", "rubbish", "fork" or "closed"; `detail` is the signal,
-    exception or exit status; `deterministic` is False when a fresh process did not show it again."""
+    exception or exit status; `deterministic` is False when a fresh process did not show it again; `extents` has the
+    live blocks after each call."""
 
     clause: str
     statement: str
@@ -59,6 +70,7 @@ class Finding:
     reproducer: str
     reproducer_name: str
     deterministic: bool = True
+    extents: tuple[tuple[Extent, ...], ...] = ()
 
 
 @dataclass(frozen=True)
