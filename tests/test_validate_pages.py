@@ -60,7 +60,7 @@ def test_the_example_of_the_readme_holds_at_every_default_scope() -> None:
     validation = validate("page-allocator", f"{ADAPTERS / 'buddy.py'}:Buddy", QUICK)
     assert validation.outcome is Outcome.HOLDS
     assert validation.findings == ()
-    assert validation.notes == ()
+    assert [note for note in validation.notes if not note.startswith("walks over the graph")] == []
     assert "pages=13,orders=4" in validation.bound
     assert validation.coverage["exhaustion reached"] > 0
     assert validation.coverage["full coalescing reached"] > 0

@@ -24,7 +24,7 @@ State = tuple[int, ...]
 TRANSITIONS_MAX = 30_000
 """A larger graph is not tiny: it is cut, and the coverage says of how much."""
 ATTEMPTS_MAX = 3
-"""How often a call is planned in a state that the implementation then does not come to."""
+"""How many runs that come to nothing new a call may be planned for."""
 
 
 @dataclass(frozen=True)
@@ -174,10 +174,12 @@ class Tour:
                 walk += way
             if not walk:
                 return
-            for pair in planned:
-                if pair not in self.known:
-                    self.attempts[pair] = self.attempts.get(pair, 0) + 1
+            before = len(self.known)
             yield walk
+            if len(self.known) == before:
+                # Nothing new was observed, so the next plan would be this one: some of it cannot be reached.
+                for pair in planned:
+                    self.attempts[pair] = self.attempts.get(pair, 0) + 1
 
     # --- what was reached
 

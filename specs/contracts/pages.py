@@ -15,6 +15,7 @@ from ...model.lang.errors import ScopeError
 from .contract import Call, Clause, Contract, Declared
 from .interface import Attempt, Interface
 from .judging import Broken, judge_memory
+from .page_walks import WalkedPages
 from .python_class import MethodAdapter
 from .results import ValidateOptions
 from .sequences import Draw, Operation, Sequence
@@ -342,7 +343,7 @@ class Checked:
 
 INTERFACE = Interface(
     contract=CONTRACT,
-    workload=PageWorkload,
+    workload=lambda options, declared: WalkedPages(PageWorkload(options, declared), options.seed),
     adapt=adapt,
     methods=("alloc", "free"),
     python_checks=PYTHON_CHECKS,
