@@ -55,9 +55,14 @@ class Implementation:
     def said(self) -> str:
         """The command, as far as it says more than the defaults."""
         words = [f"--prefix {self.options['prefix']}"] if "prefix" in self.options else []
-        words += [f"--declare '{name}={value}'" for name, value in self.options.get("declare", {}).items()]
+        words += [f"--declare '{name}={word(value)}'" for name, value in self.options.get("declare", {}).items()]
         words += [f"--skip {name}" for name in self.options.get("skip", ())]
         return " ".join([f"`{self.contract} {self.target}", *words]) + "`"
+
+
+def word(value: object) -> str:
+    """A declared value as the command line takes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 MEMCACHED = ("-m", "4", "-o", "no_lru_maintainer")
@@ -162,7 +167,8 @@ def line(one: Implementation, found: Validation | str) -> str:
     if found.findings:
         verdict = "**" + ", ".join(finding.clause for finding in found.findings) + "**"
     walked = [note.split(": ")[1] for note in found.notes if note.startswith("walks over")]
-    return f"{start} {verdict} | {found.examples:,} sequences, {found.operations:,} calls | {''.join(walked)} |"
+    part = "" if found.bound.startswith("all ") else ", not all systematic ones"
+    return f"{start} {verdict} | {found.examples:,} sequences{part}, {found.operations:,} calls | {''.join(walked)} |"
 
 
 def told(one: Implementation, finding: Finding) -> Iterator[str]:

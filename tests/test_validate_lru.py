@@ -21,7 +21,7 @@ BROKEN = {
     "KeepsOldValue": ("values", 3),
     "Invents": ("values", 1),
     "OneTooMany": ("capacity", 4),
-    "PutEvicts": ("length", 4),
+    "PutEvicts": ("retention", 4),
     "GetIsNoUse": ("eviction-order", 5),
     "ContainsIsUse": ("eviction-order", 5),
     "EvictsNewest": ("eviction-order", 4),
