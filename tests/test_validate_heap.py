@@ -152,3 +152,42 @@ def test_bad_input_is_one_line(target: str, options: ValidateOptions, message: s
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert caught.value.remedy
+
+
+HOSTILE = {
+    "SEGFAULTS": ("crash", "survives", "SIGSEGV"),
+    "FORKS": ("fork", "survives", ""),
+    "RETURNS_TWICE": ("fork", "survives", ""),
+    "SLEEPS": ("hang", "survives", "time limit"),
+    "STOPS": ("hang", "survives", "time limit"),
+    "CLOSES": ("closed", "survives", "descriptors closed"),
+    "GARBAGE": ("rubbish", "answers", "pipe"),
+    "EXITS": ("exit", "survives", "status 0"),
+    "EATS": ("crash", "survives", "SIGABRT"),
+    "TWICE": ("clause", "disjoint", ""),
+    "ALIGNMENT": ("clause", "aligned", ""),
+    "WRITES": ("clause", "contents", ""),
+    "NOTHING": None,
+}
+PROMPT = {"SEGFAULTS", "CLOSES", "GARBAGE", "RETURNS_TWICE", "WRITES"}
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "wrong", [wrong if wrong in PROMPT else pytest.param(wrong, marks=pytest.mark.slow) for wrong in HOSTILE]
+)
+def test_a_hostile_library_is_its_finding(wrong: str, tmp_path: Path) -> None:
+    library = str(tmp_path / "hostile.so")
+    command = [str(COMPILER), "-O1", "-w", "-shared", "-fPIC", "-fno-builtin", f"-DWRONG_{wrong}"]
+    subprocess.run([*command, str(HERE / "adapters" / "hostile.c"), "-o", library], check=True)
+    expected = HOSTILE[wrong]
+    seconds = 0.6 if expected and expected[0] == "hang" else 4.0
+    options = ValidateOptions(examples=20, seconds=30, example_seconds=seconds, prefix="bad_", max_findings=1)
+    validation = validate("heap", library, options)
+    if expected is None:
+        assert validation.findings == ()
+        return
+    finding = only(validation)
+    assert (finding.kind, finding.clause) == expected[:2]
+    assert expected[2] in finding.detail
+    assert len(finding.sequence) <= (100 if wrong == "SEGFAULTS" else 3)

@@ -17,7 +17,9 @@ from .judging import block_names, call_text
 from .search import Failure, Search
 from .sequences import Operation
 
-REFUSALS = frozenset({"capacity", "batch", "available", "failure-harmless", "eager-merge", "exact-success"})
+REFUSALS = frozenset(
+    {"capacity", "batch", "available", "exhaustion", "failure-harmless", "eager-merge", "exact-success"}
+)
 """Clauses by which the last call must succeed."""
 EXCESSES = frozenset({"oversize-fails", "calloc-overflow", "zero-size"})
 """Clauses by which the last call must fail, if it gave a block."""

@@ -109,6 +109,8 @@ class CommandAdapter:
             return ("rubbish", f"no JSON object: {answer['garbage']}")
         if "error" in answer:
             return ("raised", "error", one_line(answer["error"], 200))
+        if answer.get("skipped") is True:
+            return ("skipped",)
         key = "at" if result in ("block", "moved") else "value"
         if result == "nothing":
             return ("value", None)

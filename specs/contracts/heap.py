@@ -13,6 +13,7 @@ from typing import Any
 
 from .arena import Arena, make_arena
 from .contract import Call, Clause, Contract, Declaration, Declared
+from .heap_walks import WalkedHeap
 from .interface import Attempt, Interface
 from .judging import Broken, Judgement, judge_memory
 from .memory import Memory
@@ -462,7 +463,7 @@ def misused(declared: Declared, sizes: tuple[int, ...]) -> Iterator[Sequence]:
 
 def every_batch(largest: int, arena: int, sizes: tuple[int, ...]) -> Iterator[Sequence]:
     """Batches of one size and of mixed sizes, freed in four orders, then made again; at last all there is, at once."""
-    batches = ((16,) * 40, (64,) * 40, (1000,) * 30, (5000,) * 20, (70000,) * 12, sizes[:40], sizes[::-1])
+    batches = ((16,) * 40, (48,) * 150, (64,) * 40, (1000,) * 30, (5000,) * 20, (70000,) * 12, sizes[:40], sizes[::-1])
     for batch in batches:
         if arena and min(batch) * 2 > arena:
             continue
@@ -693,9 +694,15 @@ class Checked:
 
 '''
 
+def walked_heap(options: ValidateOptions, declared: Declared) -> WalkedHeap:
+    """What is tried, and walks over the contract's graph."""
+    inner = HeapWorkload(options, declared)
+    return WalkedHeap(inner, options.seed, inner.arena, options.skip)
+
+
 INTERFACE = Interface(
     contract=CONTRACT,
-    workload=HeapWorkload,
+    workload=walked_heap,
     adapt=adapt,
     methods=("malloc", "free"),
     python_checks=PYTHON_CHECKS,

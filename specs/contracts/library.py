@@ -193,8 +193,10 @@ class CAdapter:
         if "&block" in call.arguments:
             out = self.foreign.new("void **")
         result = self.functions[kind](*self.arguments(call, numbers, block, out))
-        if operation.result in ("nothing", "truth"):
-            return result if isinstance(result, int) else None
+        if operation.result == "nothing":
+            return None
+        if operation.result == "truth":
+            return int(result)
         number = int(self.foreign.cast("intptr_t", result))
         if self.failed(number):
             return None

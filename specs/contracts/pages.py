@@ -12,7 +12,7 @@ from itertools import islice, zip_longest
 from typing import Any, TypeVar
 
 from ...model.lang.errors import ScopeError
-from .contract import Call, Clause, Contract, Declared
+from .contract import Call, Clause, Contract, Declaration, Declared
 from .interface import Attempt, Interface
 from .judging import Broken, judge_memory
 from .page_walks import WalkedPages
@@ -42,6 +42,12 @@ CONTRACT = Contract(
         Clause("exact-success", "alloc(k) succeeds exactly when an aligned run of 2**k free pages exists"),
         Clause("capacity", "when everything is freed, every block a new allocator can give is available again"),
     ),
+    declarations={
+        "usable": Declaration(
+            "all", "which pages can be given: all, or those that a new allocator gives when it is filled (probed)",
+            ("all", "probed"),
+        ),
+    },
 )
 
 TINY_SCOPES = ((2, 2, 5), (3, 2, 5), (4, 2, 4), (4, 3, 4), (6, 3, 4))
@@ -55,10 +61,10 @@ MAXIMUM_PAGES, MAXIMUM_ORDERS = 4096, 20
 class FreePages:
     """The free pages of a scope as a bit mask."""
 
-    def __init__(self, scope: Mapping[str, int]) -> None:
+    def __init__(self, scope: Mapping[str, int], reserved: int = 0) -> None:
         self.pages = scope["pages"]
         self.orders = scope["orders"]
-        self.taken = 0
+        self.taken = reserved
 
     def first_run(self, order: int) -> int | None:
         """The first aligned run of 2**order free pages."""
@@ -80,8 +86,8 @@ class FreePages:
 class PageOracle:
     """Follows one run of a page allocator."""
 
-    def __init__(self, scope: Mapping[str, int]) -> None:
-        self.free = FreePages(scope)
+    def __init__(self, scope: Mapping[str, int], reserved: int, learning: bool) -> None:
+        self.free, self.learning = FreePages(scope, reserved), learning
         self.live: dict[int, tuple[int, int]] = {}
         self.freed_since_empty = 0
         self.anything_freed = False
@@ -120,7 +126,7 @@ class PageOracle:
 
     def refused(self, order: int) -> Broken | None:
         """alloc returned None: is there really no run?"""
-        page = self.free.first_run(order)
+        page = None if self.learning else self.free.first_run(order)
         if page is None:
             self.counts["exhaustion reached"] += bool(self.live)
             return None
@@ -175,10 +181,22 @@ class PageWorkload:
             self.scopes = ({"pages": pages, "orders": orders},)
             self.tiny = ((pages, orders, 3 if orders > 3 else 4),)
         self.limit = options.operations
+        self.probed = declared["usable"] == "probed"
+        self.reserved: dict[tuple[int, int], int] = {}
 
     def learn(self, attempt: Attempt) -> list[str]:
-        """Nothing: what a new allocator can give follows from its scope."""
-        return []
+        """Nothing if all pages are usable: what a new allocator can give follows from its scope then."""
+        if not self.probed:
+            return []
+        tiny = ({"pages": pages, "orders": orders} for pages, orders, _ in self.tiny)
+        for scope in (*self.scopes, *tiny):
+            filling = attempt((Operation("alloc", None, (0,)),) * (scope["pages"] + 1), scope)
+            given = {value for value in filling.values.values() if value is not None}
+            reserved = sum(1 << page for page in range(scope["pages"]) if page not in given)
+            self.reserved[scope["pages"], scope["orders"]] = reserved
+        pages, orders = max(self.reserved)
+        count = self.reserved[pages, orders].bit_count()
+        return [f"a new allocator of {pages} pages keeps {count} for itself"]
 
     def notes(self, coverage: Mapping[str, int]) -> list[str]:
         """Nothing."""
@@ -186,7 +204,8 @@ class PageWorkload:
 
     def oracle(self, scope: Mapping[str, int]) -> PageOracle:
         """A fresh oracle for one run."""
-        return PageOracle(scope)
+        key = scope["pages"], scope["orders"]
+        return PageOracle(scope, self.reserved.get(key, 0), self.probed and key not in self.reserved)
 
     def program(self, draws: list[Draw], scope: Mapping[str, int]) -> Sequence:
         """Drawn numbers to a sequence; a first-fit simulation guesses which blocks will be live."""
