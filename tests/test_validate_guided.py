@@ -8,6 +8,7 @@ import pytest
 from kmemspec.model.lang.verdict import Outcome
 from kmemspec.specs.contracts import ValidateOptions, validate
 from kmemspec.specs.contracts.guided import Tour, tour
+from kmemspec.specs.contracts.heap_walks import calls_of, first_fit, heap_tour
 from kmemspec.specs.contracts.lru import whole
 from kmemspec.specs.contracts.page_walks import TINY, page_tour
 from kmemspec.specs.contracts.pages import PageOracle
@@ -98,3 +99,27 @@ def test_a_validation_says_how_much_of_the_graph_was_walked() -> None:
     assert validation.outcome is Outcome.HOLDS
     assert "walks over the graph of contract-lru at keys=3" in validation.notes[-1]
     assert "transitions" in validation.notes[-1]
+
+
+def test_the_walks_of_a_heap_are_programs_that_make_what_they_free() -> None:
+    walked = heap_tour(0, True)
+    walks = list(first_fit(walked))
+    assert len(walked.states) == len(walked.graph.edges) == 34
+    assert len(walked.covered) > 450
+    kinds = set()
+    for walk in walks:
+        live: set[int] = set()
+        for index, operation in enumerate(calls_of(walk, 24)):
+            kinds.add(operation.kind)
+            if operation.kind == "malloc":
+                live.add(index)
+            else:
+                assert operation.block is not None
+                assert operation.block in live
+            if operation.kind == "free":
+                live.remove(operation.block or 0)
+            else:
+                assert operation.arguments[0] % 24 == 0
+    assert kinds == {"malloc", "realloc", "free"}
+    without = first_fit(heap_tour(0, False))
+    assert "realloc" not in {operation.kind for walk in without for operation in calls_of(walk, 24)}
