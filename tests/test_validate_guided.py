@@ -82,7 +82,7 @@ def test_the_page_oracle_accepts_exactly_the_steps_of_the_machine(scope: dict[st
         refused = {edge.arguments[0] for edge in edges if edge.action == "refuse"}
         for order in range(scope["orders"]):
             for answer in (None, *range(-1, scope["pages"] + 1)):
-                oracle = PageOracle(scope)
+                oracle = PageOracle(scope, 0, False)
                 for page, live in enumerate(state):
                     if live >= 0:
                         assert oracle.observe(page, Operation("alloc", None, (live,)), page) is None
