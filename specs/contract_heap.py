@@ -3,7 +3,7 @@
 The one idea: the arena is an array of units, each with what is written in it. A block is where it begins and how long
 it is; which units are free is a function of the live blocks alone, so a heap that merges eagerly refuses exactly when
 no gap holds the block with its header. Of a heap whose header, rounding or arena is not known `kmemspec validate heap`
-learns from the heap itself what it must give (specs/contracts/heap.py).
+learns from the heap itself what it must give (specs/contracts/heap_oracle.py).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Any
 
 from .contract import Call, Contract
 from .description import CCall, Description, bytes_of, signature
-from .heap import alignment_of, requested
+from .heap_oracle import alignment_of, requested
 from .judging import block_names, call_text
 from .search import Failure, Search
 from .sequences import Operation
