@@ -22,7 +22,7 @@ from .model.lang.errors import InputError, SpecError
 from .model.lang.trace import Trace
 from .model.lang.verdict import EXIT_STATUS, Outcome, Verdict, combine
 from .session import Session, check_place, complain, make_directory, write_bytes
-from .specs.loading import BUILT_IN, Loaded, load
+from .specs.loading import BUILT_IN, NAMED, Loaded, load
 from .views import report
 
 if TYPE_CHECKING:
@@ -443,7 +443,7 @@ def _sorts(loaded: Loaded) -> dict[str, Sequence[str]]:
 
 def _sorts_of(trace: Trace) -> dict[str, Sequence[str]] | None:
     """Those of a built-in specification: a picture is no reason to run a file that a trace names."""
-    return _sorts(load(trace.spec)) if trace.spec in BUILT_IN else None
+    return _sorts(load(trace.spec)) if trace.spec in NAMED else None
 
 
 def replay(options: argparse.Namespace, session: Session) -> Outcome:
@@ -646,7 +646,7 @@ def _load(target: str, options: argparse.Namespace) -> tuple[Loaded, dict[str, i
 
     identifier = getattr(options, "fault", None)
     fault = _fault(identifier) if identifier else None
-    if fault is not None and target in BUILT_IN and fault.spec != target:
+    if fault is not None and target in NAMED and fault.spec != target:
         raise InputError(f"fault {fault.identifier} is not in {target}", f"it is in {fault.spec}")
     loaded = load(target, fault)
     scope = options.scope if options.scope is not None else (fault.scope if fault else None)
