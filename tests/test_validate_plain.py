@@ -16,7 +16,7 @@ from buddy import Buddy
 from kmemspec import HeapContract, LruContract, PageAllocatorContract
 
 class Bump:
-    '''A heap over offsets that never reuses anything, and hands out one byte too few for the size 33.'''
+    '''A heap over offsets that never reuses anything, and hands out one byte too few for odd sizes.'''
     declares = {{"arena": 4096, "alignment": 1, "small_alignment": 1, "zero_size": "undefined"}}
     def __init__(self, size):
         self.size, self.top, self.live = size, 0, 0
@@ -24,7 +24,7 @@ class Bump:
         at = self.top
         if at + size > self.size:
             return None
-        self.top, self.live = at + size - (size == 33), self.live + 1
+        self.top, self.live = at + size - (size % 2), self.live + 1
         return at
     def free(self, at):
         self.live -= 1
@@ -32,10 +32,10 @@ class Bump:
 
 TestGood = PageAllocatorContract.TestCase(Buddy, examples=8, steps=25)
 TestPowers = PageAllocatorContract.TestCase(OnlyPowersOfTwo, scope={{"pages": 8, "orders": 3}}, examples=5)
-TestMerges = PageAllocatorContract.TestCase(MergesAnyOrder, scope={{"pages": 4, "orders": 3}}, examples=100)
+TestMerges = PageAllocatorContract.TestCase(MergesAnyOrder, scope={{"pages": 4, "orders": 3}}, examples=60, steps=15)
 TestRubbish = PageAllocatorContract.TestCase(Rubbish, examples=10)
 TestLru = LruContract.TestCase(functools.lru_cache, examples=4)
-TestBump = HeapContract.TestCase(Bump, examples=100)
+TestBump = HeapContract.TestCase(Bump, examples=60, steps=15)
 
 def test_in_a_child():
     PageAllocatorContract.check({adapters!r} + "/broken.py:Segfaults", seconds=20, max_findings=1)

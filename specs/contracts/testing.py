@@ -46,7 +46,11 @@ class ContractTests:
 
         case: type[unittest.TestCase] = machine.TestCase
         case.settings = hypothesis.settings(  # type: ignore[attr-defined]
-            max_examples=examples, stateful_step_count=steps, deadline=None
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            # Not explain: it traces every line that the oracle and the adapter run.
+            phases=(hypothesis.Phase.reuse, hypothesis.Phase.generate, hypothesis.Phase.shrink),
         )
         return case
 
