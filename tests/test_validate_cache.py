@@ -23,6 +23,7 @@ alloc = "pool_alloc(context)"
 free = "pool_free(context, block)"
 [arena]
 sizes = [256, 24]
+phases = [0, 8]
 [declares]
 size = 24
 alignment = 8

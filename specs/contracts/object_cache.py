@@ -81,6 +81,8 @@ class ObjectOracle:
         self.declared, self.machine, self.tour, self.most = declared, machine, tour, most
         self.size = int(declared["size"])
         self.arena = scope.get("arena", 0)
+        self.phase = scope.get("phase", 0)
+        """Where the arena begins, modulo every alignment that can be declared; addresses are offsets in it."""
         self.slots = machine.machine.sizes["slots"]
         self.frames = machine.machine.sizes["frames"]
         self.slab_bytes = int(declared["slab_bytes"])
@@ -116,7 +118,7 @@ class ObjectOracle:
         taken = {number for _, number in self.live.values()}
         if not self.slab_bytes or self.slots == 1:
             return next((number for number in range(self.frames * self.slots) if number not in taken), None)
-        slab = value // self.slab_bytes
+        slab = (self.phase + value) // self.slab_bytes
         there = self.machine.state.slab
         self.slabs = {base: number for base, number in self.slabs.items() if there[number]}
         if slab not in self.slabs:
@@ -169,13 +171,14 @@ class ObjectOracle:
         """An object came: may it be that one?"""
         extent = self.size or 1
         alignment = int(self.declared["alignment"])
-        if value % alignment:
-            return Broken("aligned", f"an object at {value:#x}, which is no multiple of {alignment}")
+        at = self.phase + value
+        if at % alignment:
+            return Broken("aligned", f"an object at {at:#x}, which is no multiple of {alignment}")
         if not self.size and not 0 <= value < self.frames * self.slots:
             return Broken("in-slab", f"object {value} is in none of the {self.frames} slabs of {self.slots}")
         if self.arena and not 0 <= value <= self.arena - extent:
             return Broken("in-bounds", f"the object at offset {value} is not within the arena of {self.arena} bytes")
-        if self.slab_bytes and value // self.slab_bytes != (value + extent - 1) // self.slab_bytes:
+        if self.slab_bytes and at // self.slab_bytes != (at + extent - 1) // self.slab_bytes:
             return Broken("in-slab", f"the object at {value:#x} reaches over the end of its slab")
         for other, _ in self.live.values():
             if value < other + extent and other < value + extent:
