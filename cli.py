@@ -215,15 +215,28 @@ def _replay(parser: argparse.ArgumentParser) -> None:
 
 
 def _validate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("contract", metavar="CONTRACT", help="heap or page-allocator")
-    parser.add_argument("target", metavar="TARGET", help="a library (libc.so.6, ./my.so) or FILE.py:Class")
+    parser.add_argument("contract", metavar="CONTRACT", help="heap, page-allocator, object-cache or lru")
+    parser.add_argument(
+        "target", metavar="TARGET",
+        help="FILE.py:Class, package.module:function, a C library (libc.so.6, ./my.so) that exports malloc, any C "
+        "library by a description (my.toml), or a program that speaks JSON lines ('command:./my --flags')",
+    )
     parser.add_argument("--seed", type=_natural, default=0, help="seed (default 0)")
     parser.add_argument("--examples", type=_positive, default=500, metavar="N", help="sequences to try (default 500)")
     parser.add_argument("--seconds", type=_seconds, default=30.0, help="time limit (default 30)")
     parser.add_argument("--prefix", default="", help="prefix of the library's symbols, e.g. mi_")
     parser.add_argument("--pages", type=_positive, metavar="N", help="pages of the allocator (default: several sizes)")
     parser.add_argument("--orders", type=_positive, metavar="N", help="orders of the allocator (default: several)")
-    parser.add_argument("--report", metavar="DIR", help="write a reproducer of each finding into DIR")
+    parser.add_argument(
+        "--declare", action="append", default=[], metavar="NAME=VALUE", help="what the target declares (alignment=8)"
+    )
+    parser.add_argument(
+        "--scope", action="append", default=[], metavar="k=v,…", help="numbers of the scope (capacity=4)"
+    )
+    parser.add_argument("--skip", action="append", default=[], metavar="OPERATION", help="do not call this operation")
+    parser.add_argument(
+        "--report", metavar="DIR", help="write words, picture and reproducer of each finding, and JSON, into DIR"
+    )
     parser.add_argument("--json", metavar="FILE", help=JSON_HELP.replace("verdicts", "result"))
 
 

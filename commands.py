@@ -23,7 +23,7 @@ from .model.lang.errors import InputError, SpecError
 from .model.lang.trace import Trace
 from .model.lang.verdict import EXIT_STATUS, Outcome, Verdict, combine
 from .session import Session, check_place, complain, make_directory, write_bytes
-from .specs.loading import BUILT_IN, Loaded, built_in, load
+from .specs.loading import BUILT_IN, NAMED, Loaded, built_in, load
 from .views import report
 
 if TYPE_CHECKING:
@@ -483,7 +483,7 @@ def _sorts(loaded: Loaded) -> dict[str, Sequence[str]]:
 
 def _sorts_of(trace: Trace) -> dict[str, Sequence[str]] | None:
     """Those of a built-in specification: a picture is no reason to run a file that a trace names."""
-    return _sorts(load(trace.spec)) if trace.spec in BUILT_IN else None
+    return _sorts(load(trace.spec)) if trace.spec in NAMED else None
 
 
 def replay(options: argparse.Namespace, session: Session) -> Outcome:
@@ -587,7 +587,7 @@ def validate(options: argparse.Namespace, session: Session) -> Outcome:
     """Another implementation against a contract."""
     from .specs.contracts import ValidateOptions
     from .specs.contracts import validate as run_validation
-    from .views.validation import validation_text
+    from .views.validation import report_files, validation_text
 
     settings = ValidateOptions(
         seed=options.seed,
@@ -596,6 +596,9 @@ def validate(options: argparse.Namespace, session: Session) -> Outcome:
         prefix=options.prefix,
         pages=options.pages,
         orders=options.orders,
+        declare=dict(declaration(text) for text in options.declare),
+        scope=dict(number_of_scope(text) for part in options.scope for text in part.split(",")),
+        skip=tuple(options.skip),
     )
     check_place(options.json)
     if options.report:
@@ -604,22 +607,42 @@ def validate(options: argparse.Namespace, session: Session) -> Outcome:
         progress.update(f"{options.contract} against {options.target}")
         found = run_validation(options.contract, options.target, settings)
     written: list[str] = []
+    record = {"schema": "kmemspec-validation/1", **asdict(found), "outcome": found.outcome.value}
+    as_json = json.dumps(record, indent=1) + "\n"
 
-    def write_reproducers() -> None:
-        for number, finding in enumerate(found.findings, 1):
-            path = str(Path(options.report) / f"{number}-{finding.reproducer_name}")
-            write_bytes(path, finding.reproducer.encode("utf-8", "backslashreplace"))
+    def write_report() -> None:
+        for name, text in {**report_files(found), "report.json": as_json}.items():
+            path = str(Path(options.report) / name)
+            write_bytes(path, text.encode("utf-8", "backslashreplace"))
             written.append(path)
 
     if options.report:
-        session.attempt(write_reproducers)
+        session.attempt(write_report)
     if options.json:
-        record = {"schema": "kmemspec-validation/1", **asdict(found), "outcome": found.outcome.value}
-        session.attempt(lambda: session.write(options.json, json.dumps(record, indent=1) + "\n"))
+        session.attempt(lambda: session.write(options.json, as_json))
     print(validation_text(found), end="")
     for path in written:
-        print(f"reproducer: {path}")
+        print(f"written: {path}")
     return found.outcome
+
+
+def declaration(text: str) -> tuple[str, int | str | bool]:
+    """`alignment=8`, `merges=true`, `zero_size=null`"""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise InputError(f"{text!r} is no declaration", "write it as NAME=VALUE, such as alignment=8")
+    if value in ("true", "false"):
+        return name, value == "true"
+    number = value.removeprefix("-")
+    return name, int(value) if number.isascii() and number.isdigit() and len(number) <= 18 else value
+
+
+def number_of_scope(text: str) -> tuple[str, int]:
+    """`capacity=4`"""
+    name, value = declaration(text)
+    if type(value) is not int:
+        raise InputError(f"{text!r} is no number of a scope", "write it as NAME=NUMBER, such as capacity=4")
+    return name, value
 
 
 def fidelity(options: argparse.Namespace, session: Session) -> Outcome:
@@ -676,7 +699,7 @@ def _load(target: str, options: argparse.Namespace) -> tuple[Loaded, dict[str, i
 
     identifier = getattr(options, "fault", None)
     fault = _fault(identifier) if identifier else None
-    if fault is not None and target in BUILT_IN and fault.spec != target:
+    if fault is not None and target in NAMED and fault.spec != target:
         raise InputError(f"fault {fault.identifier} is not in {target}", f"it is in {fault.spec}")
     loaded = load(target, fault)
     scope = options.scope if options.scope is not None else (fault.scope if fault else None)

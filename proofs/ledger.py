@@ -19,7 +19,7 @@ from typing import Any
 
 from ..model.lang.ir import Sizes
 from ..model.lang.verdict import Outcome, Verdict
-from ..specs.loading import BUILT_IN, Loaded
+from ..specs.loading import NAMED, Loaded
 from .cache import cache_directory
 
 SCHEMA = "kmemspec-ledger/1"
@@ -97,7 +97,7 @@ def _entry(item: Any) -> Entry | None:
 def _path(loaded: Loaded) -> Path:
     """A built-in specification's file has its name; that of a user's file has the digest of where the file is."""
     name = loaded.target
-    if name not in BUILT_IN:
+    if name not in NAMED:
         name = hashlib.sha256(os.fsencode(os.path.realpath(name))).hexdigest()[:40]
     return cache_directory() / f"{name}.ledger.json"
 

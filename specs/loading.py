@@ -37,6 +37,12 @@ BUILT_IN = (
 )
 """The specifications that come with the package, in the order in which `check` runs them."""
 
+CONTRACTS = {"contract-lru": "contract_lru", "contract-heap": "contract_heap", "contract-slab": "contract_slab"}
+"""The contracts of `validate` as specifications, and their modules: checked when they are asked for. The one of a page
+allocator is `blocks`."""
+NAMED = (*BUILT_IN, *CONTRACTS)
+"""Every specification that has a name."""
+
 FILE_BYTES_MAX = 4 << 20
 
 
@@ -52,21 +58,21 @@ class Loaded:
 
 def load(target: str, fault: Fault | None = None) -> Loaded:
     """A built-in specification by name or the one Spec of a Python file; raises InputError (SpecError) for bad ones."""
-    if target in BUILT_IN:
+    if target in NAMED:
         spec = built_in(target) if fault is None else _built_in_with(target, fault)
     elif target.endswith(".py") or "/" in target:
         if fault is not None:
             raise InputError(f"fault {fault.identifier} does not apply to {target}", "faults are of built-in specs")
         spec = _from_file(Path(target))
     else:
-        known = ", ".join(BUILT_IN)
+        known = ", ".join(NAMED)
         raise InputError(f"there is no specification {target!r}", f"the built-in ones are: {known}; or give a FILE.py")
     return Loaded(target, spec, lower(spec), fault)
 
 
 def built_in(name: str) -> Spec:
     """A built-in specification by name, not yet lowered."""
-    spec = importlib.import_module(f"{PACKAGE}.specs.{name}").SPEC
+    spec = importlib.import_module(f"{PACKAGE}.specs.{CONTRACTS.get(name, name)}").SPEC
     assert isinstance(spec, Spec)
     return spec
 
@@ -240,4 +246,4 @@ def _line_of_longest_statement(text: str) -> int:
     return best
 
 
-__all__ = ["BUILT_IN", "InputError", "Loaded", "SpecError", "load"]
+__all__ = ["BUILT_IN", "CONTRACTS", "NAMED", "InputError", "Loaded", "SpecError", "load"]

@@ -60,7 +60,7 @@ def test_the_example_of_the_readme_holds_at_every_default_scope() -> None:
     validation = validate("page-allocator", f"{ADAPTERS / 'buddy.py'}:Buddy", QUICK)
     assert validation.outcome is Outcome.HOLDS
     assert validation.findings == ()
-    assert validation.notes == ()
+    assert [note for note in validation.notes if not note.startswith("walks over the graph")] == []
     assert "pages=13,orders=4" in validation.bound
     assert validation.coverage["exhaustion reached"] > 0
     assert validation.coverage["full coalescing reached"] > 0
@@ -234,3 +234,29 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another() -> None:
 
     assert run(7) == run(7)
     assert run(7) != run(8)
+
+
+def test_an_allocator_that_keeps_pages_for_itself_is_held_to_what_it_gave_when_it_was_new(tmp_path: Path) -> None:
+    adapter = tmp_path / "keeps.py"
+    adapter.write_text(
+        "from buddy import Buddy\n"
+        "class Keeps(Buddy):\n"
+        "    declares = {'usable': 'probed'}\n"
+        "    def __init__(self, pages, orders):\n"
+        "        super().__init__(pages, orders)\n"
+        "        if pages > 1:\n"
+        "            self.alloc(0)\n"
+        "class Leaks(Keeps):\n"
+        "    def free(self, page, order):\n"
+        "        super().free(page, 0)\n"
+        "class Says(Keeps):\n"
+        "    declares = {}\n"
+    )
+    (tmp_path / "buddy.py").write_text((ADAPTERS / "buddy.py").read_text())
+    kept = validate("page-allocator", f"{adapter}:Keeps", QUICK)
+    assert kept.findings == ()
+    assert "a new allocator of 100 pages keeps 1 for itself" in kept.notes
+    for name, length in (("Leaks", 5), ("Says", 3)):
+        finding = validate("page-allocator", f"{adapter}:{name}", TINY).findings[0]
+        assert finding.clause in ("exact-success", "capacity")
+        assert len(finding.sequence) <= length

@@ -8,6 +8,7 @@ from ..model.lang.verdict import Outcome
 from ..specs.contracts import Finding, Validation
 from .report import SYMBOL
 from .text import printable
+from .validation_map import finding_svg, map_lines
 
 
 def validation_text(validation: Validation) -> str:
@@ -46,4 +47,16 @@ def _finding(number: int, finding: Finding) -> list[str]:
         expected = f", expected {printable(record.expected)}" if last and record.expected else ""
         call = f"{printable(record.call):<{width}}"
         lines.append(f"  {step:>3}{'✗' if last else ' '} {call}  -> {printable(record.observed)}{expected}")
-    return lines
+    return lines + map_lines(finding)
+
+
+def report_files(validation: Validation) -> dict[str, str]:
+    """What `--report DIR` writes: the whole in words, and for each finding its words, picture and reproducer."""
+    files = {"report.txt": validation_text(validation)}
+    for number, finding in enumerate(validation.findings, 1):
+        files[f"{number}-{finding.clause}.txt"] = "\n".join(_finding(number, finding)) + "\n"
+        picture = finding_svg(finding)
+        if picture is not None:
+            files[f"{number}-{finding.clause}.svg"] = picture
+        files[f"{number}-{finding.reproducer_name}"] = finding.reproducer
+    return files

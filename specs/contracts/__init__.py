@@ -9,13 +9,15 @@ runs.
 
 from __future__ import annotations
 
-from .contract import CONTRACTS, Clause, Contract
-from .results import Finding, OperationRecord, ValidateOptions, Validation
+from .contract import Clause, Contract
+from .registry import CONTRACTS
+from .results import Extent, Finding, OperationRecord, ValidateOptions, Validation
 
 __all__ = [
     "CONTRACTS",
     "Clause",
     "Contract",
+    "Extent",
     "Finding",
     "OperationRecord",
     "ValidateOptions",

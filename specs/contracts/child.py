@@ -19,35 +19,18 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from ...model.lang.errors import InputError
+from .adapter import LOST_PIPE, Loader, Make, ProgramEndedError, describe_exception, one_line
 
 ANSWER_LIMIT = 4000
 """Longest answer line in characters: below PIPE_BUF, so that a line is written whole or not at all."""
-LOST_PIPE = 113
-"""Exit status of a fork that could not write its answers any more."""
 PRIVATE_DESCRIPTOR = 200
 """Where private descriptors are moved to, out of the way of code that closes the first few."""
-FINAL_TAGS = frozenset({"rubbish", "contents", "prefix", "nonzero"})
+FINAL_TAGS = frozenset({"rubbish", "contents", "prefix", "nonzero", "guard", "odd", "program", "raised"})
 """Answers after which the sequence is not continued: the clause is broken, and what follows would say nothing."""
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
-
-Answer = list[Any]
-"""One answer without its index: a tag and what belongs to it."""
-
-
-class Adapter(Protocol):
-    """One fresh instance of the implementation. `perform` makes one call and yields its answers as they come."""
-
-    def perform(self, index: int, kind: str, block: int | None, arguments: list[int], say: Callable[..., None]) -> None:
-        """Make one call and `say` what came of it."""
-
-
-Loader = Callable[[dict[str, Any]], Callable[[dict[str, int]], Adapter]]
-"""Loads the target of a request; gives a function from a scope to a fresh instance."""
-
 
 def loader(kind: str) -> Loader:
     """The adapter of that kind; imported here so that a class is validated without cffi."""
@@ -55,30 +38,20 @@ def loader(kind: str) -> Loader:
         from .library import load_library
 
         return load_library
+    if kind == "command":
+        from .command import load_command
+
+        return load_command
     from .python_class import load_class
 
     return load_class
 
 
-def one_line(text: object, limit: int = 300) -> str:
-    """Any text on one bounded line."""
-    return " ".join(str(text).split())[:limit]
+class _OverError(BaseException):
+    """Ends a sequence after an answer behind which nothing counts; passes through the implementation's own handlers."""
 
 
-def describe_exception(error: BaseException) -> str:
-    """Message and innermost place of an exception; its __str__ may be hostile."""
-    try:
-        message = one_line(error, 200)
-    except BaseException:
-        message = "(its message cannot be printed)"
-    place = error.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    where = f" at {os.path.basename(place.tb_frame.f_code.co_filename)}:{place.tb_lineno}" if place else ""
-    return f"{message}{where}".strip()
-
-
-def run_sequence(make: Callable[[dict[str, int]], Adapter], request: dict[str, Any], answers: int) -> None:
+def run_sequence(make: Make, request: dict[str, Any], answers: int) -> None:
     """In the fork: run one sequence and write every answer at once, so that a crash loses none."""
     own = os.getpid()
 
@@ -91,20 +64,31 @@ def run_sequence(make: Callable[[dict[str, int]], Adapter], request: dict[str, A
         except OSError:
             os._exit(LOST_PIPE)
         if answer[0] in FINAL_TAGS:
-            os._exit(0)
+            raise _OverError
 
     index = -1
+    adapter: Any = None
     try:
         adapter = make(request["scope"])
         write(-1, "ready")
         for index, (kind, block, *arguments) in enumerate(request["sequence"]):
             adapter.perform(index, kind, block, arguments, lambda *answer: write(index, *answer))  # noqa: B023
             write(index, "next")
-        write(len(request["sequence"]), "done")
+        index = len(request["sequence"])
+        if hasattr(adapter, "finish"):
+            adapter.finish(lambda *answer: write(index, *answer))
+        write(index, "done")
+    except _OverError:
+        pass
+    except ProgramEndedError as error:
+        write(index, "program", *error.args)
     except SystemExit as error:
         write(index, "left", one_line(error.code if type(error.code) in (int, str, type(None)) else "?"))
     except BaseException as error:
         write(index, "raised", type(error).__name__[:100], describe_exception(error))
+    with contextlib.suppress(BaseException):
+        if hasattr(adapter, "close"):
+            adapter.close()
     with contextlib.suppress(BaseException):
         sys.stdout.flush()
         sys.stderr.flush()
@@ -135,10 +119,22 @@ def clear_leftovers(group: int) -> bool:
         found = True
         while os.waitpid(-group, 0)[0]:
             pass
+    for orphan in orphans():
+        with contextlib.suppress(OSError):
+            os.kill(orphan, signal.SIGKILL)
+            os.waitpid(orphan, 0)
+            found = True
     with contextlib.suppress(OSError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             found = True
     return found
+
+
+def orphans() -> list[int]:
+    """Processes that made a session of their own and came to this one, their subreaper, when their parents ended."""
+    with contextlib.suppress(OSError, ValueError), open(f"/proc/self/task/{os.getpid()}/children") as children:
+        return [int(number) for number in children.read(1 << 16).split()]
+    return []
 
 
 def serve(requests: int, answers: int, status: int) -> None:
@@ -150,7 +146,7 @@ def serve(requests: int, answers: int, status: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.alarm(int(setup["load_seconds"]) + 1)
     try:
-        make = loader(setup["kind"])(setup)
+        make, declared = loader(setup["kind"])(setup)
     except InputError as error:
         tell(status, "refused", one_line(error.message, 1500), one_line(error.remedy, 500))
         return
@@ -162,7 +158,7 @@ def serve(requests: int, answers: int, status: int) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     gc.freeze()
-    tell(status, "loaded")
+    tell(status, "loaded", declared)
     for line in lines:
         request = json.loads(line)
         child = os.fork()
@@ -176,7 +172,10 @@ def serve(requests: int, answers: int, status: int) -> None:
         with contextlib.suppress(OSError):
             os.setpgid(child, child)
         ending = wait_for(child, request["seconds"])
-        tell(status, "ended", request["number"], ending, clear_leftovers(child))
+        leftovers = clear_leftovers(child)
+        # A program that hangs outlives the fork that talked to it: that is the hang, not another process left behind.
+        expected = setup["kind"] == "command" and ending == ["timeout"]
+        tell(status, "ended", request["number"], ending, leftovers and not expected)
 
 
 def tell(status: int, *message: object) -> None:

@@ -11,16 +11,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ...model.lang.errors import InputError, ScopeError
+from ...model.lang.errors import InputError
 from ...model.lang.verdict import Outcome
-from .contract import CONTRACTS, Contract
-from .heap import NOTHING, PROBE_SIZES, HeapWorkload
-from .pages import MAXIMUM_ORDERS, MAXIMUM_PAGES, PageWorkload
+from .arenas import InArenas, without_placement
+from .command import PREFIX
+from .description import Description, of_exports, read_description
+from .extents import extents
+from .interface import Interface, Workload
 from .process import ChildProcess
+from .registry import INTERFACES
 from .reproducers import reproducer
 from .results import Finding, ValidateOptions, Validation
-from .search import Failure, Search, Workload, key_of, show_scope
-from .sequences import Operation
+from .search import Failure, Search, key_of, show_scope
+from .sequences import weight
 
 CONFIRMATIONS = 3
 PATIENCE = 3.0
@@ -32,62 +35,54 @@ def validate(contract: str, target: str, options: ValidateOptions | None = None)
 
     Raises `InputError` for an unknown contract, a target that cannot be loaded or options that make no sense."""
     chosen = ValidateOptions() if options is None else options
-    if contract not in CONTRACTS:
-        raise InputError(f"there is no contract {contract!r}", f"choose one of {', '.join(sorted(CONTRACTS))}")
-    check_options(contract, chosen)
-    check_target(contract, target)
+    if contract not in INTERFACES:
+        raise InputError(f"there is no contract {contract!r}", f"choose one of {', '.join(sorted(INTERFACES))}")
+    interface = INTERFACES[contract]
+    check_options(interface, chosen)
     started = time.monotonic()
-    setup = {
-        "kind": "library" if contract == "heap" else "class",
-        "target": target,
-        "prefix": chosen.prefix,
-        "memory": chosen.memory,
-    }
+    setup = setup_of(interface, target, chosen)
     with ChildProcess(setup, {"PYTHONHASHSEED": "0"}) as child:
-        deadline = started + chosen.seconds
-        workload: Workload = HeapWorkload(chosen) if contract == "heap" else PageWorkload(chosen)
-        search = Search(workload, child, chosen, deadline)
-        return run_search(CONTRACTS[contract], target, search, setup, started)
+        workload = workload_of(interface, chosen, child)
+        search = Search(interface.contract, workload, child, chosen, started + chosen.seconds)
+        return run_search(interface, target, search, setup, started)
 
 
 def run_search(
-    contract: Contract, target: str, search: Search, setup: Mapping[str, Any], started: float
+    interface: Interface, target: str, search: Search, setup: Mapping[str, Any], started: float
 ) -> Validation:
     """Probe, search, cut down, confirm, report."""
-    notes: list[str] = []
     findings: list[Finding] = []
     workload = search.workload
-    if isinstance(workload, HeapWorkload):
-        notes += search.until_interrupted(lambda: probe(search, workload), [])
+    notes = search.until_interrupted(lambda: workload.learn(search.attempt), list[str]())
     complete = not search.failures and search.until_interrupted(search.systematic, False)
     before = search.examples
     if not search.failures:
         search.until_interrupted(search.random, 0)
     drawn = search.examples - before
-    for failure in list(search.failures.values())[: search.options.max_findings]:
+    simplest = sorted(search.failures.values(), key=lambda failure: weight(failure.sequence))
+    for failure in simplest[: search.options.max_findings]:
         smallest = search.until_interrupted(lambda failure=failure: search.minimise(failure), failure)  # type: ignore[misc]
         confirmed = confirm(search, smallest, failure, setup)
         if confirmed is None:
             notes.append("a sequence took longer than the time limit once, and not when it was run again")
             continue
         smallest, deterministic = confirmed
-        findings.append(to_finding(contract, target, search, smallest, deterministic))
+        findings.append(to_finding(interface, target, search, smallest, deterministic))
     notes += [f"scope {scope} is declined by the target ({reason})" for scope, reason in search.declined.items()]
     if search.child.noise_bytes:
         text = " ".join(search.child.noise_text.decode(errors="replace").split())[:120]
         notes.append(f"the target printed {search.child.noise_bytes} bytes; tolerated: {text!r}")
-    if isinstance(search.workload, HeapWorkload) and search.counts["zero-size blocks"]:
-        notes.append("a request of no bytes gives a block")
+    notes += workload.notes(search.counts)
     if search.interrupted:
         notes.append("interrupted: this is what was tried and found until then")
     outcome = Outcome.HOLDS if search.examples and not search.interrupted else Outcome.UNKNOWN
     if findings:
         outcome = Outcome.VIOLATED
     part = "all" if complete else "a part of the"
-    scopes = [show_scope(scope) for scope in search.workload.scopes if show_scope(scope) not in search.declined]
-    where = f" at {'; '.join(scopes)}" if any(scopes) else ""
+    scopes = [scope for scope in search.workload.scopes if show_scope(scope) not in search.declined]
+    where = bound_text(scopes)
     return Validation(
-        contract=contract.name,
+        contract=interface.contract.name,
         target=target,
         outcome=outcome,
         bound=f"{part} systematic sequences and {drawn} random ones of up to {search.options.operations} steps{where}",
@@ -101,25 +96,10 @@ def run_search(
     )
 
 
-def probe(search: Search, workload: HeapWorkload) -> list[str]:
-    """Learn what a fresh heap gives at once; from then on the oracle holds the heap to it."""
-    met = 0
-
-    def gives(size: int) -> bool:
-        granted = search.counts["malloc"] - search.counts["failed calls"]
-        search.attempt((Operation("malloc", None, (size,)),), {})
-        return search.counts["malloc"] - search.counts["failed calls"] > granted
-
-    for size in PROBE_SIZES:
-        met = size if gives(size) else met
-        if search.failures:
-            return []
-    step = met // 2
-    while met and met < PROBE_SIZES[-1] and step >= 16 and not search.failures:
-        met += step if gives(met + step) else 0
-        step //= 2
-    workload.largest = met or NOTHING
-    return [f"a new heap gives at least {met} bytes at once"]
+def bound_text(scopes: list[Mapping[str, int]]) -> str:
+    """The scopes; those of arenas that differ only in placement and filling are one."""
+    shown = dict.fromkeys(show_scope(without_placement(scope)) for scope in scopes)
+    return f" at {'; '.join(shown)}" if any(shown) else ""
 
 
 def confirm(
@@ -141,15 +121,15 @@ def confirm(
     return None if hang else (original, False)
 
 
-def to_finding(contract: Contract, target: str, search: Search, failure: Failure, deterministic: bool) -> Finding:
+def to_finding(interface: Interface, target: str, search: Search, failure: Failure, deterministic: bool) -> Finding:
     """The report of one failure."""
     broken = failure.judgement.broken
     assert broken is not None
     doubt = "" if deterministic else " (not deterministic: a fresh process did not show it)"
-    name, text = reproducer(contract, target, search.options, failure.scope, failure.sequence, broken)
+    name, text = reproducer(interface, target, search, failure)
     return Finding(
         clause=broken.clause,
-        statement=contract.clause(broken.clause).statement,
+        statement=interface.contract.clause(broken.clause).statement,
         message=broken.message + doubt,
         kind=broken.kind,
         detail=broken.detail,
@@ -158,19 +138,50 @@ def to_finding(contract: Contract, target: str, search: Search, failure: Failure
         reproducer=text,
         reproducer_name=name,
         deterministic=deterministic,
+        extents=extents(interface.contract, failure, int(search.child.declared.get("size", 0))),
     )
 
 
-def check_target(contract: str, target: str) -> None:
-    """The form of the target; whether it exists shows when it is loaded."""
-    if contract == "heap" and (".py:" in target or not target or "\0" in target):
-        raise InputError(f"the heap contract needs a shared library, not {target!r}", "give a path or a soname")
-    if contract == "page-allocator" and (not all(target.rpartition(":")) or "\0" in target):
-        remedy = "name it as my_file.py:MyBuddy or package.module:Class"
-        raise InputError(f"the page-allocator contract needs a Python class, not {target!r}", remedy)
+def setup_of(interface: Interface, target: str, options: ValidateOptions) -> dict[str, Any]:
+    """What the child must know to load the target; whether it exists shows when it is loaded."""
+    contract = interface.contract
+    description: Description | None = None
+    remedy = f"give {contract.target}; a .toml description of a C library, or command:PROGRAM"
+    if not target or "\0" in target:
+        raise InputError(f"{target!r} is no target", remedy)
+    if target.startswith(PREFIX):
+        kind = "command"
+    elif target.endswith(".toml"):
+        kind, description = "library", read_description(target, contract)
+    elif interface.exports and ".py:" not in target:
+        kind, description = "library", of_exports(target, interface.exports, options.prefix)
+    elif all(target.rpartition(":")):
+        kind = "class"
+    else:
+        raise InputError(f"the {contract.name} contract cannot be applied to {target!r}", remedy)
+    return {
+        "kind": kind,
+        "contract": contract.name,
+        "target": target,
+        "declared": dict(options.declare),
+        "memory": options.memory,
+        "description": None if description is None else description.plain(),
+    }
 
 
-def check_options(contract: str, options: ValidateOptions) -> None:
+def workload_of(interface: Interface, options: ValidateOptions, child: ChildProcess) -> Workload:
+    """The contract's workload, in every arena that the target wants to be given."""
+    declared = interface.contract.declared(child.declared)
+    description = child.setup["description"]
+    arenas = tuple(description["variants"]) if description else ()
+
+    def make(arena: Mapping[str, int]) -> Workload:
+        return interface.workload(options, {**declared, **arena})
+
+    return InArenas(make, arenas) if arenas else make({})
+
+
+def check_options(interface: Interface, options: ValidateOptions) -> None:
     """Options that make no sense are refused at once."""
     if options.examples < 0 or not 0 < options.seconds <= 86400 or not 0.05 <= options.example_seconds <= 3600:
         raise InputError("the limits make no sense", "examples >= 0, 0 < seconds, 0.05 <= example_seconds")
@@ -178,15 +189,9 @@ def check_options(contract: str, options: ValidateOptions) -> None:
         raise InputError("operations must be 1 to 1000, and at least one finding reported", "leave them as they are")
     if options.memory and options.memory < 256 << 20:
         raise InputError("the memory limit is below 256 MiB, too little for Python itself", "raise it, or 0 for none")
-    unknown = sorted(set(options.skip) - set(CONTRACTS[contract].operations))
+    operations = interface.contract.operations
+    unknown = sorted(set(options.skip) - set(operations))
     if unknown:
-        raise InputError(f"{unknown[0]} is no operation", f"choose from {', '.join(CONTRACTS[contract].operations)}")
-    for value in (options.alignment, options.small_alignment):
-        if value < 1 or value & (value - 1):
-            raise InputError(f"alignment {value} is no power of two", "give 1, 2, 4, 8, 16, …")
-    if contract != "page-allocator":
-        return
-    if options.pages is not None and not 1 <= options.pages <= MAXIMUM_PAGES:
-        raise ScopeError(f"pages={options.pages} is not within 1 to {MAXIMUM_PAGES}", "give a smaller scope")
-    if options.orders is not None and not 1 <= options.orders <= MAXIMUM_ORDERS:
-        raise ScopeError(f"orders={options.orders} is not within 1 to {MAXIMUM_ORDERS}", "give a smaller scope")
+        raise InputError(f"{unknown[0]} is no operation", f"choose from {', '.join(operations)}")
+    interface.contract.declared(options.declare)
+    interface.check_options(options)

@@ -1,367 +1,123 @@
-"""The heap contract at work: its oracle, what a probe of a fresh heap teaches it, and its generators.
-
-The one idea: a heap's capacity is unknown, so refusals are judged against what this very heap did before: what a new
-heap met must be met when nothing is live, a batch freed entirely must fit again, a failed call must change nothing.
-"""
+"""The heap contract put together: its Python adapters, over offsets or over real memory, and its interface."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from .judging import Broken
-from .pages import ordering
+from .arena import Arena, make_arena
+from .contract import Declared
+from .heap_oracle import CONTRACT, requested
+from .heap_sequences import HeapWorkload
+from .heap_walks import WalkedHeap
+from .interface import Interface
+from .memory import Memory
+from .python_class import MethodAdapter
 from .results import ValidateOptions
-from .sequences import Draw, Operation, Sequence
-
-ADDRESS_SPACE = 1 << 47
-"""No request larger than this can be met on a 64-bit machine."""
-SIZE_MAX = (1 << 64) - 1
-PROBE_SIZES = tuple(1 << power for power in range(4, 27))
-NOTHING = -1
-"""What the probe found when a fresh heap met no request at all."""
-UNBOUNDED = PROBE_SIZES[-1]
-"""A heap that gives this much at once has no small arena …"""
-ALWAYS_AVAILABLE = 1 << 24
-"""… and must not refuse anything while live bytes stay below this."""
-SIZES = (
-    *(1, 7, 8, 15, 16, 17, 24, 31, 32, 33, 48, 63, 64, 65, 100, 127, 128, 129, 255, 256, 257, 511, 512, 513),
-    *(1000, 1023, 1024, 1025, 2047, 2048, 2049, 4095, 4096, 4097, 8192, 16384, 32767, 32768, 65535, 65536, 65537),
-    *(131072, 262144, 1 << 20),
-)
-ALIGNMENTS = (16, 32, 64, 128, 256, 1024, 4096)
-OVERSIZES = (
-    *(SIZE_MAX - k for k in (0, 1, 7, 8, 15, 16, 17, 31, 32, 63, 64, 127, 255, 4095, 4096, 65535)),
-    *((1 << power) + step for power in range(48, 64) for step in (-1, 0, 1) if (1 << power) + step > ADDRESS_SPACE),
-)
-CALLOC_OVERFLOWS = (
-    *((1 << 32, 1 << 32), (1 << 63, 2), ((1 << 33), (1 << 31) + 1), (SIZE_MAX, 2), (2, SIZE_MAX)),
-    *((SIZE_MAX // 16 + 2, 16), (16, SIZE_MAX // 16 + 2), ((1 << 32) + 1, 1 << 32), ((1 << 61) + 1, 8)),
-)
-EXHAUSTING = 64 << 20
-"""Block size for filling memory up to the limit of the child."""
+from .sequences import Operation
 
 
-@dataclass(frozen=True)
-class Live:
-    """A live block as the checker sees it."""
+class MemoryMethods(MethodAdapter):
+    """A Python class over real memory: what it returns is filled and checked like a C heap's blocks."""
 
-    address: int
-    size: int
+    def __init__(self, methods: Mapping[str, Any], arena: Arena | None) -> None:
+        super().__init__(CONTRACT, methods)
+        self.arena = arena
+        self.memory = Memory(arena)
 
-    def extent(self) -> int:
-        """The bytes that must be its own; one even if nothing was asked for."""
-        return max(1, self.size)
+    def perform(self, index: int, kind: str, block: int | None, arguments: list[int], say: Callable[..., None]) -> None:
+        """Make one call, say where the block lies, then use the memory."""
+        values: list[int] = []
+        base = 0 if self.arena is None else self.arena.address
+
+        def located(tag: str, *rest: Any) -> None:
+            if tag == "value" and type(rest[0]) is int:
+                values.append(rest[0])
+                rest = (rest[0] - base,)
+            say(tag, *rest)
+
+        if kind == "free" and block is not None:
+            self.memory.gone(block)
+        super().perform(index, kind, block, arguments, located)
+        for address in values:
+            size = requested(Operation(kind, block, tuple(arguments)))
+            if block is None:
+                self.memory.made(index, address, size, kind == "calloc", say)
+            else:
+                self.memory.moved(index, block, address, size, say)
+        self.memory.check_all(say)
 
 
-def requested(operation: Operation) -> int:
-    """The bytes that a call asks for, as a true number."""
-    if operation.kind == "calloc":
-        return operation.arguments[0] * operation.arguments[1]
-    return operation.arguments[-1]
+def adapt(factory: Any, scope: dict[str, int], declared: Declared) -> MethodAdapter:
+    """In the child: a fresh heap, over offsets or over memory, and those of its methods that the contract knows."""
+    arena = make_arena({"garbage": 1, **scope}, 0, 64) if declared["memory"] else None
+    given = [] if "arena" not in scope else [scope["arena"] if arena is None else arena]
+    heap = factory(*given)
+    methods = {name: getattr(heap, name) for name in CONTRACT.operations if hasattr(heap, name)}
+    return MemoryMethods(methods, arena) if declared["memory"] else MethodAdapter(CONTRACT, methods)
 
 
-class HeapOracle:
-    """Follows one run of a heap. `largest` is what the probe got from a fresh heap at once (0: not probed yet)."""
+PYTHON_CHECKS = '''
+class Checked:
+    """Calls a heap over offsets and checks each answer against what is live."""
 
-    def __init__(self, options: ValidateOptions, largest: int) -> None:
-        self.options, self.largest = options, largest
-        self.live: dict[int, Live] = {}
-        self.batch: list[Operation] = []
-        self.filling = True
-        self.batches: list[tuple[Operation, ...]] = []
-        self.last_made: tuple[int, Operation] | None = None
-        self.met_before: Operation | None = None
-        self.counts: Counter[str] = Counter()
-        self.peaks: Counter[str] = Counter()
+    def __init__(self):
+        self.arena = SCOPE.get("arena", 0)
+        self.heap, self.live = make()(*([self.arena] if self.arena else [])), {}
+        self.number = 0
 
-    def expected(self, operation: Operation) -> str:
-        """NULL for what cannot be, a block for what was possible before."""
-        if operation.kind == "free":
-            return "the block is free, the others are untouched"
-        if self.impossible(operation) is not None:
-            return "NULL"
-        return "a block" if self.must_succeed(operation) is not None else "a block or NULL"
-
-    def show(self, operation: Operation, value: int | None) -> str:
-        """An address, NULL, returned."""
-        if operation.kind == "free":
-            return "returned"
-        return "NULL" if value is None else f"{value:#x}"
-
-    def impossible(self, operation: Operation) -> str | None:
-        """The clause that says that this call must fail."""
-        size = requested(operation)
-        if operation.kind == "calloc" and size > SIZE_MAX:
-            return "calloc-overflow"
-        return "oversize-fails" if size > ADDRESS_SPACE else None
-
-    def must_succeed(self, operation: Operation) -> tuple[str, str] | None:
-        """The clause that says that this call must not fail, and why."""
-        size = requested(operation)
-        plain = operation.kind in ("malloc", "calloc")
-        if size == 0:
+    def made(self, name, at, size):
+        if at is None:
             return None
-        if self.largest == NOTHING:
-            return "available", "nothing is live; this heap meets no request at all"
-        if plain and not self.live and size <= self.largest:
-            return "capacity", f"nothing is live, and a new heap gave {self.largest} bytes at once"
-        if operation == self.met_before:
-            return "failure-harmless", "the same call succeeded before, with the same live blocks"
-        candidate = (*self.batch, operation)
-        small = self.largest < UNBOUNDED or sum(map(requested, candidate)) <= ALWAYS_AVAILABLE
-        if self.filling and small and any(batch[: len(candidate)] == candidate for batch in self.batches):
-            return "batch", "the same blocks were live before, and everything was freed since"
-        if self.largest >= UNBOUNDED and size + sum(block.size for block in self.live.values()) <= ALWAYS_AVAILABLE:
-            return "available", f"it asks for {size} bytes, and little is live"
-        return None
+        assert not self.arena or 0 <= at <= self.arena - size, f"a block of {size} at {at}, out of bounds"
+        assert size == 0 or at % DECLARED["alignment" if size >= DECLARED["alignment"] else "small_alignment"] == 0
+        for other, (start, length) in self.live.items():
+            overlaps = at < start + max(length, 1) and start < at + max(size, 1)
+            assert other == name or not overlaps, f"a block of {size} at {at} overlaps the one at {start}"
+        self.live[name] = (at, size)
+        return name
 
-    def observe(self, index: int, operation: Operation, value: int | None) -> Broken | None:
-        """Judge one call."""
-        if operation.kind == "free":
-            self.freed(operation)
-            return None
-        name = index if operation.block is None else operation.block
-        if value is None:
-            return self.refused(operation)
-        impossible = self.impossible(operation)
-        if impossible is not None:
-            return Broken(impossible, f"{operation.kind} of {requested(operation)} bytes returns a block, not NULL")
-        broken = self.misplaced(name, operation, value)
-        if broken is None:
-            self.granted(name, operation, value)
-        return broken
+    def malloc(self, size):
+        self.number += 1
+        return self.made(self.number, self.heap.malloc(size), size)
 
-    def refused(self, operation: Operation) -> Broken | None:
-        """NULL: was it due?"""
-        self.counts["failed calls"] += 1
-        if self.impossible(operation) is None and requested(operation) > 0:
-            self.counts["exhaustion reached"] += 1
-        if self.impossible(operation) is None:
-            due = self.must_succeed(operation)
-            if due is not None:
-                return Broken(due[0], f"{operation.kind} gives NULL although {due[1]}")
-        return None
+    def calloc(self, count, size):
+        self.number += 1
+        return self.made(self.number, self.heap.calloc(count, size), count * size)
 
-    def misplaced(self, name: int, operation: Operation, address: int) -> Broken | None:
-        """A block came back: is it aligned and its own?"""
-        size = requested(operation)
-        alignment = self.options.alignment if size >= self.options.alignment else self.options.small_alignment
-        if operation.kind == "aligned_alloc":
-            alignment = operation.arguments[0]
-        if (size or operation.kind == "aligned_alloc") and address % alignment:
-            return Broken("aligned", f"a block of {size} bytes at {address:#x}, which is no multiple of {alignment}")
-        block = Live(address, size)
-        for other_name, other in self.live.items():
-            apart = address + block.extent() <= other.address or other.address + other.extent() <= address
-            if other_name != name and not apart:
-                clause = "disjoint" if size and other.size else "zero-size"
-                shared = min(address + block.extent(), other.address + other.extent()) - max(address, other.address)
-                return Broken(clause, f"the block shares {shared} bytes with a live block of {other.size} bytes")
-        return None
+    def aligned_alloc(self, alignment, size):
+        self.number += 1
+        at = self.heap.aligned_alloc(alignment, size)
+        assert at is None or at % alignment == 0, f"{at} is no multiple of {alignment}"
+        return self.made(self.number, at, size)
 
-    def granted(self, name: int, operation: Operation, address: int) -> None:
-        """Note a new or moved block."""
-        if operation.kind == "realloc":
-            self.counts["realloc moved"] += address != self.live[name].address
-            self.end_batch()
-            self.last_made = None
-        else:
-            if not self.live:
-                self.batch, self.filling = [], True
-                self.counts["refilled after freeing all"] += bool(self.batches)
-            if self.filling:
-                self.batch.append(operation)
-            self.last_made = (name, operation)
-        self.met_before = None
-        self.counts["zero-size blocks"] += not requested(operation)
-        self.live[name] = Live(address, requested(operation))
-        self.peaks["peak live blocks"] = max(self.peaks["peak live blocks"], len(self.live))
-        live_bytes = sum(block.size for block in self.live.values())
-        self.peaks["peak live bytes"] = max(self.peaks["peak live bytes"], live_bytes)
+    def realloc(self, name, size):
+        if name is not None:
+            self.made(name, self.heap.realloc(self.live[name][0], size), size)
 
-    def freed(self, operation: Operation) -> None:
-        """Note a freed block; freeing the one just made takes the heap back to where that call succeeded."""
-        assert operation.block is not None
-        del self.live[operation.block]
-        self.end_batch()
-        undone = self.last_made is not None and self.last_made[0] == operation.block
-        self.met_before = self.last_made[1] if undone and self.last_made else None
-        self.last_made = None
-        if not self.live:
-            self.batch, self.filling = [], True
+    def free(self, name):
+        if name is not None:
+            self.heap.free(self.live.pop(name)[0])
 
-    def end_batch(self) -> None:
-        """The blocks made since the heap was empty are a batch that fitted."""
-        if self.filling and self.batch:
-            self.batches.append(tuple(self.batch))
-        self.batch, self.filling = [], False
+'''
 
-    def after(self, operation: Operation, value: int | None, answer: list[Any]) -> Broken | None:
-        """What the child found in memory after the call."""
-        tag = answer[0]
-        if tag == "nonzero" and len(answer) == 3:
-            return Broken("calloc-zeroed", f"byte {answer[1]} of the new block is {answer[2]}, not 0")
-        if tag not in ("contents", "prefix") or len(answer) != 5:
-            return None
-        _, _, offset, expected, found = answer
-        change = f"byte {offset} is {found}, it was {expected}"
-        if tag == "prefix":
-            return Broken("realloc-prefix", f"after realloc {change}")
-        if value is None and operation.kind != "free":
-            return Broken("failure-harmless", f"the failed {operation.kind} changed a live block: {change}")
-        return Broken("contents", f"{operation.kind} changed a live block: {change}")
+def walked_heap(options: ValidateOptions, declared: Declared) -> WalkedHeap:
+    """What is tried, and walks over the contract's graph."""
+    inner = HeapWorkload(options, declared)
+    return WalkedHeap(inner, options.seed, inner.arena, options.skip)
 
 
-class HeapWorkload:
-    """What sequences a heap is tried with."""
-
-    kinds = (
-        *("malloc",) * 5,
-        *("free",) * 5,
-        *("realloc",) * 3,
-        *("calloc", "aligned_alloc", "batch", "batch", "free all", "refill", "too large", "zero"),
-    )
-
-    def __init__(self, options: ValidateOptions) -> None:
-        self.options = options
-        self.scopes: tuple[Mapping[str, int], ...] = ({},)
-        self.largest = 0
-
-    def oracle(self, scope: Mapping[str, int]) -> HeapOracle:
-        """A fresh oracle for one run."""
-        return HeapOracle(self.options, self.largest)
-
-    def program(self, draws: list[Draw], scope: Mapping[str, int]) -> Sequence:
-        """Drawn numbers to a sequence."""
-        sketch = HeapSketch(self.options.operations * 2)
-        for draw in draws:
-            sketch.add(draw)
-        return tuple(sketch.operations)
-
-    def systematic(self) -> Iterator[tuple[Mapping[str, int], Sequence]]:
-        """Sizes that cannot be met, by every function; every size alone, copied up and down; batches; exhaustion."""
-        for sequence in (*too_large(), *every_size(), *every_batch(self.largest), exhaustion()):
-            yield {}, sequence
-
-
-def too_large() -> Iterator[Sequence]:
-    """Every impossible size through each function, with live blocks around whose contents are checked."""
-    around = (Operation("malloc", None, (24,)), Operation("malloc", None, (600,)))
-    yield (*around, *(Operation("malloc", None, (size,)) for size in OVERSIZES), Operation("malloc", None, (24,)))
-    yield (*around, *(Operation("realloc", 0, (size,)) for size in OVERSIZES), Operation("free", 0))
-    yield (*around, *(Operation("calloc", None, (1, size)) for size in OVERSIZES))
-    yield (*around, *(Operation("calloc", None, pair) for pair in CALLOC_OVERFLOWS))
-    rounded = [(alignment, size & -alignment) for alignment in (16, 64, 4096) for size in OVERSIZES]
-    yield (*around, *(Operation("aligned_alloc", None, pair) for pair in rounded if pair[1] > ADDRESS_SPACE))
-    for size in (24, 600, 5000):
-        make, large = Operation("malloc", None, (size,)), Operation("malloc", None, (SIZE_MAX - 64,))
-        yield (make, Operation("free", 0), large, make, make, Operation("free", 4), large, make)
-
-
-def every_size() -> Iterator[Sequence]:
-    """Each size: blocks freed and reused beside their neighbours; realloc to a larger and to a smaller size."""
-    for size in SIZES:
-        make = Operation("malloc", None, (size,))
-        zeroed = Operation("calloc", None, (1, size))
-        free = [Operation("free", block) for block in range(3)]
-        pairs = [(alignment, max(1, size // alignment) * alignment) for alignment in ALIGNMENTS]
-        aligned = [Operation("aligned_alloc", None, pair) for pair in pairs]
-        yield (make, make, make, free[1], zeroed, free[0], free[2], make, *aligned, zeroed)
-    for small, large in zip(SIZES, SIZES[5:], strict=False):
-        first, guard = Operation("malloc", None, (small,)), Operation("malloc", None, (small,))
-        grown = [Operation("realloc", 0, (size,)) for size in (large, small, large * 3)]
-        yield (first, guard, *grown, Operation("realloc", 1, (max(1, small // 2),)), Operation("free", 0), first)
-    zero = Operation("malloc", None, (0,))
-    yield (zero, zero, Operation("malloc", None, (1,)), Operation("calloc", None, (0, 8)), Operation("free", 0), zero)
-
-
-def every_batch(largest: int) -> Iterator[Sequence]:
-    """Batches of one size and of mixed sizes, freed in four orders, then made again; at last all there is, at once."""
-    for sizes in ((16,) * 40, (64,) * 40, (1000,) * 30, (5000,) * 20, (70000,) * 12, SIZES[:40], SIZES[::-1]):
-        for pattern in range(4):
-            sketch = HeapSketch(400)
-            for _ in range(2):
-                for size in sizes:
-                    sketch.make("malloc", size)
-                sketch.free_all(pattern)
-            sketch.make("malloc", max(largest, *sizes))
-            yield tuple(sketch.operations)
-
-
-def exhaustion() -> Sequence:
-    """Fill memory up to the child's limit, free all, use the heap again."""
-    sketch = HeapSketch(400)
-    sketch.make("malloc", 100)
-    for _ in range(33):
-        sketch.make("malloc", EXHAUSTING)
-    sketch.make("malloc", 64)
-    sketch.free_all(2)
-    sketch.make("malloc", 100)
-    sketch.make("malloc", 5000)
-    return tuple(sketch.operations)
-
-
-class HeapSketch:
-    """Builds a sequence, assuming that possible requests succeed."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.operations: list[Operation] = []
-        self.live: list[int] = []
-        self.last_batch: list[Operation] = []
-
-    def make(self, kind: str, *arguments: int) -> None:
-        """Append a call that makes a block."""
-        self.append(Operation(kind, None, arguments))
-
-    def append(self, operation: Operation) -> None:
-        """Append any call."""
-        if len(self.operations) < self.limit:
-            if operation.block is None and requested(operation) <= ADDRESS_SPACE:
-                self.live.append(len(self.operations))
-            self.operations.append(operation)
-
-    def release(self, block: int) -> None:
-        """Append a free."""
-        self.live.remove(block)
-        self.operations.append(Operation("free", block))
-
-    def free_all(self, pattern: int) -> None:
-        """Free everything in one of four orders and remember what it was."""
-        made = [self.operations[block] for block in self.live]
-        self.last_batch = made or self.last_batch
-        for block in ordering(list(self.live), pattern):
-            self.release(block)
-
-    def add(self, draw: Draw) -> None:
-        """One drawn operation."""
-        size = SIZES[draw.first % len(SIZES)] if draw.second % 3 else 1 + draw.first * 7 % 6000
-        chosen = self.live[draw.second % len(self.live)] if self.live else None
-        if draw.kind == "malloc":
-            self.make("malloc", size)
-        elif draw.kind == "calloc":
-            self.make("calloc", 1 + draw.second % 5, size)
-        elif draw.kind == "aligned_alloc":
-            alignment = ALIGNMENTS[draw.second % len(ALIGNMENTS)]
-            self.make("aligned_alloc", alignment, (size + alignment - 1) // alignment * alignment)
-        elif draw.kind == "batch":
-            for _ in range(2 + draw.second % 12):
-                self.make("malloc", min(size, 1 << 16))
-        elif draw.kind == "free all":
-            self.free_all(draw.second)
-        elif draw.kind == "refill":
-            self.free_all(draw.second)
-            for operation in self.last_batch:
-                self.append(operation)
-        elif draw.kind == "zero":
-            self.make("malloc", 0)
-        elif draw.kind == "too large":
-            huge = OVERSIZES[draw.first % len(OVERSIZES)]
-            self.append(Operation("malloc", None, (huge,)) if chosen is None else Operation("realloc", chosen, (huge,)))
-        elif chosen is not None and draw.kind == "free":
-            self.release(chosen)
-        elif chosen is not None:
-            self.append(Operation("realloc", chosen, (size,)))
+INTERFACE = Interface(
+    contract=CONTRACT,
+    workload=walked_heap,
+    adapt=adapt,
+    methods=("malloc", "free"),
+    python_checks=PYTHON_CHECKS,
+    exports={
+        "malloc": "malloc(size)",
+        "free": "free(block)",
+        "realloc": "realloc(block, size)",
+        "calloc": "calloc(count, size)",
+        "aligned_alloc": "aligned_alloc(alignment, size)",
+    },
+)

@@ -1,23 +1,23 @@
 """From the transcript of a run to a judgement: which call broke which clause, with expected and observed of each call.
 
-The one idea: the child is never believed. The oracle of the contract (`heap.py`, `pages.py`) follows the answers call
+The one idea: the child is never believed. The oracle of the contract follows the answers call
 by call; what is common to all contracts (the process ended, hung, forked, answered garbage) is judged here. The
 earliest broken clause counts, since whatever follows it says nothing.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any
 
-from .child import LOST_PIPE
+from .adapter import LOST_PIPE
+from .contract import Contract
+from .interface import Answer, Oracle
 from .process import Transcript, signal_name
 from .results import OperationRecord
-from .sequences import MAKERS, Operation, Sequence
+from .sequences import Operation, Sequence
 
-Answer = list[Any]
 MEMORY_SIGNALS = {"SIGSEGV", "SIGBUS"}
 
 
@@ -35,7 +35,8 @@ class Broken:
 class Judgement:
     """One run judged: the broken clause if any, by which call (-1: the construction), and every call's record.
 
-    `declined` is the reason if the target refused the scope when it was constructed."""
+    `values` has what each call returned; `declined` is the reason if the target refused the scope when it was
+    constructed."""
 
     broken: Broken | None
     failed_at: int
@@ -43,30 +44,12 @@ class Judgement:
     counts: Mapping[str, int]
     peaks: Mapping[str, int]
     declined: str = ""
+    values: Mapping[int, Any] = field(default_factory=dict)
 
 
-class Oracle(Protocol):
-    """Follows one run: says what the contract expects of the next call, judges its answers, counts what was reached."""
-
-    counts: Counter[str]
-    peaks: Counter[str]
-
-    def expected(self, operation: Operation) -> str:
-        """What the contract expects of this call now."""
-
-    def observe(self, index: int, operation: Operation, value: int | None) -> Broken | None:
-        """Judge the returned value of a call and move on."""
-
-    def show(self, operation: Operation, value: int | None) -> str:
-        """The returned value in words."""
-
-    def after(self, operation: Operation, value: int | None, answer: Answer) -> Broken | None:
-        """Judge what the child found when it used the memory."""
-
-
-def block_names(sequence: Sequence) -> dict[int, str]:
+def block_names(contract: Contract, sequence: Sequence) -> dict[int, str]:
     """b1, b2, … for the calls that make a block."""
-    makers = [index for index, operation in enumerate(sequence) if operation.kind in MAKERS]
+    makers = [index for index, operation in enumerate(sequence) if contract.makes_block(operation.kind)]
     return {index: f"b{number}" for number, index in enumerate(makers, 1)}
 
 
@@ -86,13 +69,15 @@ def size_text(value: int) -> str:
     return f"2**{power}{difference:+d}" if difference else f"2**{power}"
 
 
-def judge(sequence: Sequence, transcript: Transcript, oracle: Oracle) -> Judgement:
+def judge(contract: Contract, sequence: Sequence, transcript: Transcript, oracle: Oracle) -> Judgement:
     """Follow the transcript call by call until a clause breaks or the sequence is over."""
-    names = block_names(sequence)
+    names = block_names(contract, sequence)
     records: list[OperationRecord] = []
+    values: dict[int, Any] = {}
 
     def judgement(broken: Broken | None, failed_at: int, declined: str = "") -> Judgement:
-        return Judgement(broken, failed_at, tuple(records), dict(oracle.counts), dict(oracle.peaks), declined)
+        counts, peaks = dict(oracle.counts), dict(oracle.peaks)
+        return Judgement(broken, failed_at, tuple(records), counts, peaks, declined, values)
 
     def at_the_end(doing: str) -> Judgement:
         broken = judge_ending(transcript.answers.get(len(sequence), ()), transcript, doing)
@@ -118,7 +103,8 @@ def judge(sequence: Sequence, transcript: Transcript, oracle: Oracle) -> Judgeme
             continue
         expected = oracle.expected(operation)
         oracle.counts[operation.kind] += 1
-        found, observed = judge_call(index, operation, answers, transcript, oracle)
+        values.update((index, answer[1]) for answer in answers if answer[0] == "value" and len(answer) == 2)
+        found, observed = judge_call(contract, index, operation, answers, transcript, oracle)
         records.append(OperationRecord(call, expected, observed))
         if found is not None and undermined and found.kind != "fork":
             break
@@ -130,14 +116,19 @@ def judge(sequence: Sequence, transcript: Transcript, oracle: Oracle) -> Judgeme
 
 
 def judge_call(
-    index: int, operation: Operation, answers: tuple[Answer, ...], transcript: Transcript, oracle: Oracle
+    contract: Contract,
+    index: int,
+    operation: Operation,
+    answers: tuple[Answer, ...],
+    transcript: Transcript,
+    oracle: Oracle,
 ) -> tuple[Broken | None, str]:
     """The broken clause of one call, if any, and what was observed."""
     if ["forked"] in answers:
         broken = Broken("survives", f"{operation.kind} came back in a second process", "fork", "fork")
         return broken, broken.message
     value = next((answer for answer in answers if answer[0] == "value"), None)
-    if value is None or not (len(value) == 2 and (value[1] is None or type(value[1]) is int)):
+    if value is None or not (len(value) == 2 and contract.operations[operation.kind].well_formed(value[1])):
         broken = judge_ending(answers, transcript, operation.kind)
         return broken, broken.message
     observed = oracle.show(operation, value[1])
@@ -150,12 +141,41 @@ def judge_call(
             return broken_memory, f"{observed}; {broken_memory.message}"
     if ["next"] not in answers:
         broken = judge_ending(answers, transcript, f"what followed {operation.kind}")
-        if broken.detail in MEMORY_SIGNALS:
+        if broken.detail in MEMORY_SIGNALS and contract.has("usable"):
             clause = "usable" if value[1] is not None else "contents"
             message = f"memory of a live block cannot be used: {broken.detail}"
             broken = Broken(clause, message, broken.kind, broken.detail)
         return broken, f"{observed}; {broken.message}"
     return None, observed
+
+
+def judge_program(ending: Answer, doing: str) -> Broken:
+    """The program under validation ended or fell silent."""
+    if ending[0] == "signal":
+        name = signal_name(int(ending[1]))
+        return Broken("survives", f"{doing} ended the program by {name}", "crash", name)
+    if ending[0] == "exit":
+        status = f"status {ending[1]}"
+        return Broken("survives", f"{doing} ended the program with exit {status}", "exit", status)
+    return Broken("survives", f"{doing}: the program closed its output and goes on", "closed", "output closed")
+
+
+def judge_memory(operation: Operation, value: Any, answer: Answer) -> Broken | None:
+    """What the child found in memory after a call, for contracts whose blocks are real memory (see `memory.py`)."""
+    tag = answer[0]
+    if tag == "nonzero" and len(answer) == 3:
+        return Broken("calloc-zeroed", f"byte {answer[1]} of the new block is {answer[2]}, not 0")
+    if tag == "guard" and len(answer) == 4:
+        _, offset, expected, found = answer
+        change = f"the byte at offset {offset} is {found}, it was {expected}"
+        return Broken("in-bounds", f"{operation.kind} wrote outside the arena: {change}")
+    if tag not in ("contents", "prefix") or len(answer) != 5:
+        return None
+    _, _, offset, expected, found = answer
+    change = f"byte {offset} is {found}, it was {expected}"
+    if tag == "prefix":
+        return Broken("realloc-prefix", f"after realloc {change}")
+    return Broken("contents", f"{operation.kind} changed a live block: {change}")
 
 
 def judge_ending(answers: tuple[Answer, ...], transcript: Transcript, doing: str) -> Broken:
@@ -165,6 +185,8 @@ def judge_ending(answers: tuple[Answer, ...], transcript: Transcript, doing: str
             return Broken("answers", f"{doing} raised {rest[0]}: {rest[1]}", "exception", str(rest[0]))
         if tag == "rubbish" and rest:
             return Broken("answers", f"{doing} returned {rest[0]}", "rubbish", str(rest[0]))
+        if tag == "program" and rest and rest[0] in ("exit", "signal", "closed"):
+            return judge_program(rest, doing)
         if tag == "left":
             return Broken("survives", f"{doing} left the process by sys.exit({rest[0]})", "exit", f"status {rest[0]}")
         if tag == "forked":

@@ -1,62 +1,82 @@
-"""Adapter in the child: a shared library with the C heap functions, through cffi in ABI mode (no compiler).
+"""Adapter in the child: a shared library's C functions through cffi in ABI mode (no compiler), as a `Description` says.
 
-The one idea: contents are checked here, beside the memory. Every block is filled with a pattern of its own that also
-depends on the offset, and after each call all live blocks are compared with theirs by memcmp.
+The one idea: one adapter for every contract. An operation is a C call whose arguments are roles; what comes back is
+turned into the value that the operation's `Call` promises.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...model.lang.errors import InputError
-from .child import Adapter
+from .adapter import Make, one_line
+from .arena import make_arena
+from .contract import Call, Contract
+from .description import CCall, Description, bytes_of, signature
+from .memory import Memory, tools
 
-TILE = bytes((x * 167 + (x >> 8) * 13 + (x >> 16) * 7) & 0xFF for x in range(1 << 17))
-WHOLE = 1 << 16
-"""Blocks up to this size are filled and compared whole; of larger ones the ends and a window in the middle."""
-SIGNATURES = {
-    "malloc": "void *{}malloc(size_t);",
-    "free": "void {}free(void *);",
-    "realloc": "void *{}realloc(void *, size_t);",
-    "calloc": "void *{}calloc(size_t, size_t);",
-    "aligned_alloc": "void *{}aligned_alloc(size_t, size_t);",
-}
-REQUIRED = ("malloc", "free")
-PREFIX_FORM = re.compile(r"[A-Za-z_]?\w{0,60}", re.ASCII)
+MACHINE = 1 << 64
+ERRORS = 4096
+"""A pointer in the last 4096 bytes of the address space is a negative error number."""
 
 
-def load_library(setup: dict[str, Any]) -> Callable[[dict[str, int]], Adapter]:
-    """Open the library and find its functions; gives a function that makes a fresh adapter."""
+def load_library(setup: dict[str, Any]) -> tuple[Make, dict[str, Any]]:
+    """Open the library and find its functions; a function that makes a fresh adapter, and what is declared."""
     import cffi  # type: ignore[import-untyped]
 
-    target, prefix = str(setup["target"]), str(setup["prefix"])
-    if not PREFIX_FORM.fullmatch(prefix):
-        raise InputError(f"{prefix!r} is no symbol prefix", "give the letters before malloc, such as mi_")
+    from .registry import INTERFACES
+
+    interface = INTERFACES[str(setup["contract"])]
+    description = Description.from_plain(setup["description"])
     foreign = cffi.FFI()
-    foreign.cdef("\n".join(text.format(prefix) for text in SIGNATURES.values()))
-    compare = cffi.FFI()
-    compare.cdef("int memcmp(const void *, const void *, size_t);")
+    calls = dict(description.calls)
+    operations: Mapping[str, Call | None] = {kind: interface.contract.operations[kind] for kind in calls}
+    every = {**operations, **({"init": None} if description.init else {})}
+    asked = {**calls, **({"init": description.init} if description.init else {})}
+    try:
+        foreign.cdef(description.cdef)
+        declared_names = set(re.findall(r"(\w+)\s*\(", description.cdef))
+        known = {call.name for call in asked.values() if call.name in declared_names}
+        for kind, call in asked.items():
+            if call.name not in known:
+                foreign.cdef(signature(call, every[kind], description))
+                known.add(call.name)
+    except (cffi.CDefError, cffi.FFIError, TypeError, ValueError) as error:
+        reason = one_line(error, 200)
+        raise InputError(f"{setup['target']}: declarations are refused: {reason}", "mend cdef, or a type") from None
     # DEEPBIND: a library that defines malloc and calls it itself must reach its own, not the one of this process.
     flags = os.RTLD_NOW | os.RTLD_LOCAL | getattr(os, "RTLD_DEEPBIND", 0)
     try:
-        library = foreign.dlopen(target, flags)
+        library = foreign.dlopen(description.library, flags)
     except OSError as error:
-        reason = str(error).split("Additionally")[0].strip(" .")
+        reason = one_line(str(error).split("Additionally")[0].strip(" ."))
         raise InputError(reason, "give a path with a slash to a shared library, or an installed soname") from None
+    functions = find_functions(foreign, library, description, asked, interface.methods)
+    declared = interface.contract.declared(description.declares, setup["declared"])
+    contract = interface.contract
+    if description.memory:
+        tools()
+    return (lambda scope: CAdapter(contract, description, foreign, functions, scope)), declared
+
+
+def find_functions(
+    foreign: Any, library: Any, description: Description, asked: Mapping[str, CCall], required: tuple[str, ...]
+) -> dict[str, Any]:
+    """The functions by operation. What a library merely exports by a usual name must be its own, and may be missing."""
     functions: dict[str, Any] = {}
-    for name in SIGNATURES:
-        function = getattr(library, prefix + name, None)
-        if function is not None and same_file(owner(foreign, function), target):
-            functions[name] = function
-        elif name in REQUIRED:
-            remedy = f"give the prefix of its symbols (it is {prefix!r} now)"
-            raise InputError(f"{target} does not export {prefix}{name}", remedy)
-    memcmp = compare.dlopen(None).memcmp
-    return lambda scope: HeapAdapter(foreign, memcmp, functions)
+    for kind, call in asked.items():
+        function = getattr(library, call.name, None)
+        if function is not None and (
+            not description.exported or same_file(owner(foreign, function), description.library)
+        ):
+            functions[kind] = function
+        elif kind in required or not description.exported:
+            remedy = "give the prefix of its symbols, or the right name"
+            raise InputError(f"{description.library} does not export {call.name}", remedy)
+    return functions
 
 
 def owner(foreign: Any, function: Any) -> str | None:
@@ -88,122 +108,173 @@ def same_file(loaded: str | None, target: str) -> bool:
     return not names.isdisjoint({os.path.basename(loaded), os.path.basename(os.path.realpath(loaded))})
 
 
-@dataclass
-class Block:
-    """A live block: where, how large, where in the tile its pattern starts; `parts`: its windows, ready to compare."""
+class CAdapter:
+    """One instance: its arena, its context, and the calls by which it is used."""
 
-    address: int
-    size: int
-    phase: int
-    parts: list[tuple[Any, Any, int, int]] = field(default_factory=list)
-
-    def windows(self) -> Iterator[tuple[int, int]]:
-        """(offset, length) of the parts that are filled and compared."""
-        if self.size <= WHOLE:
-            yield 0, self.size
-            return
-        middle = self.size // 2 & ~4095
-        yield 0, WHOLE // 2
-        yield middle, 4096
-        yield self.size - WHOLE // 4, WHOLE // 4
-
-
-class HeapAdapter:
-    """Calls the heap functions, fills what they return and checks everything that lives."""
-
-    def __init__(self, foreign: Any, memcmp: Any, functions: dict[str, Any]) -> None:
-        self.foreign, self.memcmp, self.functions = foreign, memcmp, functions
-        self.tile = foreign.from_buffer("char[]", TILE)
-        self.blocks: dict[int, Block] = {}
+    def __init__(
+        self,
+        contract: Contract,
+        description: Description,
+        foreign: Any,
+        functions: dict[str, Any],
+        scope: dict[str, int],
+    ) -> None:
+        self.contract, self.description, self.foreign, self.functions = contract, description, foreign, functions
+        self.scope = scope
+        self.arena = make_arena(scope, scope.get("pages", 0) * description.unit, description.guard)
+        self.memory = Memory(self.arena) if description.memory else None
+        self.context: Any = foreign.NULL
+        self.kept: dict[int, tuple[int, dict[str, int]]] = {}
+        self.stale: dict[int, tuple[int, dict[str, int]]] = {}
+        if description.context:
+            self.room = foreign.new("char[]", description.context)
+            self.context = foreign.cast("void *", self.room)
+        if description.init is not None:
+            made = functions["init"](*self.arguments(description.init, {}, None))
+            if isinstance(made, foreign.CData) and not description.context:
+                if made == foreign.NULL:
+                    raise RuntimeError(f"{description.init.name} returned NULL")
+                self.context = made
 
     def perform(self, index: int, kind: str, block: int | None, arguments: list[int], say: Callable[..., None]) -> None:
-        """Make one call, say the address, then use the memory and say what was wrong with it."""
-        if kind not in self.functions or (block is not None and block not in self.blocks):
+        """Make one call, say its value, then use the memory and say what was wrong with it."""
+        operation = self.contract.operations[kind]
+        if operation.misuse:
+            self.misuse(operation, block, arguments, say)
+            return
+        if kind not in self.functions or (operation.takes_block and block not in self.kept):
             say("skipped")
             return
-        function = self.functions[kind]
-        if kind == "free":
-            assert block is not None
-            gone = self.blocks.pop(block)
-            function(self.pointer(gone.address))
-            say("value", None)
-        elif kind == "realloc":
-            assert block is not None
-            old = self.blocks[block]
-            address = self.address(function(self.pointer(old.address), *arguments))
-            say("value", address or None)
-            if address:
-                self.accept_moved(index, block, Block(address, arguments[0], phase_of(index)), say)
+        numbers = dict(zip(operation.numbers, arguments, strict=True))
+        raw: int | None = None
+        known = numbers
+        if block is not None:
+            raw, made = self.kept[block]
+            known = {**made, **numbers, "old_size": self.size_of(made)}
+            if operation.result == "nothing":
+                self.stale[block] = self.kept.pop(block)
+                if self.memory is not None:
+                    self.memory.gone(block)
+        value = self.call(kind, known, raw)
+        if operation.result in ("block", "moved"):
+            self.returned(index, kind, block, numbers, value, say)
         else:
-            address = self.address(function(*arguments))
-            say("value", address or None)
-            size = arguments[0] * arguments[1] if kind == "calloc" else arguments[-1]
-            if address and size < 1 << 47:
-                made = Block(address, size, phase_of(index))
-                if kind == "calloc":
-                    self.check_zero(made, say)
-                self.fill(made)
-                self.blocks[index] = made
-        self.check_all(say)
+            say("value", bool(value) if operation.result == "truth" else value)
+        if self.memory is not None:
+            self.memory.check_all(say)
 
-    def pointer(self, address: int) -> Any:
-        """An address as void *."""
-        return self.foreign.cast("void *", address)
-
-    def address(self, pointer: Any) -> int:
-        """A void * as a number."""
-        return int(self.foreign.cast("uintptr_t", pointer))
-
-    def accept_moved(self, index: int, name: int, moved: Block, say: Callable[..., None]) -> None:
-        """After realloc: the common prefix must carry the old pattern; then the block gets a pattern of its own."""
-        if moved.size >= 1 << 47:
-            return
-        old = self.blocks[name]
-        common = min(old.size, moved.size)
-        for offset, length in old.windows():
-            kept = Block(moved.address, common, old.phase)
-            self.compare("prefix", name, kept, offset, min(length, common - offset), say)
-        self.fill(moved)
-        self.blocks[name] = moved
-
-    def fill(self, block: Block) -> None:
-        """Write the pattern."""
-        for offset, length in block.windows():
-            place, pattern = self.pointer(block.address + offset), self.tile + (block.phase + offset) % WHOLE
-            self.foreign.memmove(place, pattern, length)
-            block.parts.append((place, pattern, length, offset))
-
-    def check_zero(self, block: Block, say: Callable[..., None]) -> None:
-        """Is fresh calloc memory zero?"""
-        for offset, length in block.windows():
-            found = bytes(self.foreign.buffer(self.pointer(block.address + offset), length)) if length else b""
-            if found.count(0) != length:
-                first = next(position for position, byte in enumerate(found) if byte)
-                say("nonzero", offset + first, found[first])
+    def misuse(self, operation: Call, block: int | None, arguments: list[int], say: Callable[..., None]) -> None:
+        """A call that frees what it must not, because it is declared what happens then: was it rejected?"""
+        numbers: dict[str, int] = {}
+        if block is not None:
+            if block not in self.stale or self.stale[block][0] in [raw for raw, _ in self.kept.values()]:
+                say("skipped")
                 return
+            pointer, numbers = self.stale[block]
+        else:
+            pointer = self.foreign_pointer(arguments[0]) if arguments else 0
+        call = self.description.calls[operation.misuse]
+        result = self.functions[operation.misuse](*self.arguments(call, numbers, pointer))
+        say("value", bool(result) if isinstance(result, int) else False)
+        if self.memory is not None:
+            self.memory.check_all(say)
 
-    def check_all(self, say: Callable[..., None]) -> None:
-        """Do all live blocks carry their patterns?"""
-        memcmp = self.memcmp
-        for name, block in self.blocks.items():
-            for place, pattern, length, offset in block.parts:
-                if memcmp(place, pattern, length):
-                    self.compare("contents", name, block, offset, length, say)
+    def foreign_pointer(self, which: int) -> int:
+        """Something that no call returned: before the arena, behind it, or memory of someone else."""
+        if self.arena is None or which % 3 == 2:
+            self.other = self.foreign.new("char[]", 256)
+            return int(self.foreign.cast("uintptr_t", self.other)) + 128
+        return self.arena.address - 16 if which % 3 else self.arena.end + 16
 
-    def compare(self, tag: str, name: int, block: Block, offset: int, length: int, say: Callable[..., None]) -> None:
-        """Compare one window with the pattern; say the first byte that differs."""
-        if length <= 0:
+    def call(self, kind: str, numbers: Mapping[str, int], block: int | None) -> int | None:
+        """The call itself: what it gives as a number, None if it failed."""
+        operation, call = self.contract.operations[kind], self.description.calls[kind]
+        out: Any = None
+        if "&block" in call.arguments:
+            out = self.foreign.new("void **")
+        result = self.functions[kind](*self.arguments(call, numbers, block, out))
+        if operation.result == "nothing":
+            return None
+        if operation.result == "truth":
+            return int(result)
+        number = int(self.foreign.cast("intptr_t", result))
+        if self.failed(number):
+            return None
+        if out is not None:
+            number = int(self.foreign.cast("intptr_t", out[0]))
+        pointer = operation.result != "number" and self.description.result == "pointer"
+        return number % MACHINE if pointer else number
+
+    def failed(self, number: int) -> bool:
+        """Is this the failure value?"""
+        failure = self.description.failure
+        if failure in ("NULL", "zero"):
+            return number == 0
+        if failure == "-1":
+            return number == -1
+        if failure == "negative":
+            return -ERRORS < number < 0 if self.description.result == "pointer" else number < 0
+        return failure == "status" and number != 0
+
+    def returned(
+        self,
+        index: int,
+        kind: str,
+        block: int | None,
+        numbers: dict[str, int],
+        raw: int | None,
+        say: Callable[..., None],
+    ) -> None:
+        """A block came back: say where it lies, and fill it."""
+        if raw is None:
+            say("value", None)
             return
-        start = (block.phase + offset) % WHOLE
-        place = self.pointer(block.address + offset)
-        if self.memcmp(place, self.tile + start, length):
-            found = bytes(self.foreign.buffer(place, length))
-            expected = TILE[start : start + length]
-            pairs = enumerate(zip(found, expected, strict=True))
-            first = next((at for at, (one, other) in pairs if one != other), 0)
-            say(tag, name, offset + first, expected[first], found[first])
+        base = 0 if self.arena is None else self.arena.address
+        unit, header = self.description.unit, self.description.header
+        offset = {"pointer": raw - base, "offset": raw, "index": raw * unit}[self.description.result] - header
+        in_units = "order" in numbers
+        say("value", offset // unit if in_units else offset)
+        if in_units and offset % unit:
+            say("odd", offset % unit, unit)
+        name = index if block is None else block
+        self.kept[name] = (raw, numbers)
+        if self.memory is None:
+            return
+        address, size = base + offset + header, self.size_of(numbers) - header
+        if block is None:
+            self.memory.made(index, address, size, kind == "calloc", say)
+        else:
+            self.memory.moved(index, block, address, size, say)
 
+    def size_of(self, numbers: Mapping[str, int]) -> int:
+        """The bytes that a block has, by what was asked for."""
+        return bytes_of(self.description, self.scope, numbers)
 
-def phase_of(index: int) -> int:
-    """Where in the tile the pattern of the block made by call `index` starts."""
-    return (index + 1) * 4099 % WHOLE
+    def arguments(
+        self, call: CCall, numbers: Mapping[str, int], block: int | None, out: Any = None
+    ) -> list[Any]:
+        """The values of a call's roles."""
+        return [self.argument(role, numbers, block, out) for role in call.arguments]
+
+    def argument(self, role: str, numbers: Mapping[str, int], block: int | None, out: Any) -> Any:
+        """The value of one role."""
+        if not role.isidentifier() and role != "&block":
+            return int(role, 0)
+        if role == "&block":
+            return out
+        if role == "context":
+            return self.context
+        if role == "block":
+            pointer = self.description.result == "pointer"
+            return self.foreign.cast("void *", block) if pointer else block
+        if role in ("arena", "end") and self.arena is not None:
+            return self.foreign.cast("void *", self.arena.address if role == "arena" else self.arena.end)
+        if role == "bytes" and self.arena is not None:
+            return self.arena.size
+        if role in numbers:
+            return numbers[role]
+        if role in ("count", "size") and "order" in numbers:
+            return (self.description.unit if role == "size" else 1) << numbers["order"]
+        if role in self.scope:
+            return self.scope[role]
+        raise ValueError(f"there is no {role} to be given to a call")

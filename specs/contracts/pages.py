@@ -1,4 +1,4 @@
-"""The page-allocator contract at work: its oracle, its generators and its scopes.
+"""The page-allocator contract: its clauses, its oracle, its generators and its scopes.
 
 The one idea: under eager coalescing the set of free pages says everything. An allocation of order k must succeed
 exactly when an aligned run of 2**k free pages exists, whatever the placement policy: checked at every call.
@@ -8,25 +8,63 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any
+from itertools import islice, zip_longest
+from typing import Any, TypeVar
 
-from .judging import Broken
+from ...model.lang.errors import ScopeError
+from .contract import Call, Clause, Contract, Declaration, Declared
+from .interface import Attempt, Interface
+from .judging import Broken, judge_memory
+from .page_walks import WalkedPages
+from .python_class import MethodAdapter
 from .results import ValidateOptions
 from .sequences import Draw, Operation, Sequence
 
-TINY_SCOPES = ((2, 2, 5), (3, 2, 5), (4, 3, 4), (6, 3, 4))
+T = TypeVar("T")
+CONTRACT = Contract(
+    name="page-allocator",
+    title="blocks of 2**order pages from pages 0 to pages-1, merged eagerly when freed",
+    target="a Python class or factory: MyBuddy(pages, orders) with alloc(order) -> page | None and free(page, order)",
+    operations={
+        "alloc": Call(
+            "alloc(order): the first page of 2**order contiguous pages, None when there is no such block",
+            numbers=("order",),
+            result="block",
+        ),
+        "free": Call("free(page, order): gives back a block that alloc returned", takes_block=True),
+    },
+    clauses=(
+        Clause("in-bounds", "a block lies whole inside pages 0 to pages-1"),
+        Clause("aligned", "the first page of a block of order k is a multiple of 2**k"),
+        Clause("disjoint", "a block shares no page with a live block"),
+        Clause("usable", "every byte of a returned block can be read and written, where blocks are memory"),
+        Clause("contents", "the contents of every live block are unchanged after every operation"),
+        Clause("exact-success", "alloc(k) succeeds exactly when an aligned run of 2**k free pages exists"),
+        Clause("capacity", "when everything is freed, every block a new allocator can give is available again"),
+    ),
+    declarations={
+        "usable": Declaration(
+            "all", "which pages can be given: all, or those that a new allocator gives when it is filled (probed)",
+            ("all", "probed"),
+        ),
+    },
+)
+
+TINY_SCOPES = ((2, 2, 5), (3, 2, 5), (4, 2, 4), (4, 3, 4), (6, 3, 4))
 """Scopes searched by every sequence of the given length: pages, orders, length."""
 SCOPES = ((4, 3), (1, 1), (3, 2), (6, 3), (8, 4), (13, 4), (16, 5), (64, 7), (100, 6))
+FIRST = 40
+"""Short sequences that are tried before the long ones begin: what they find is minimal at once."""
 MAXIMUM_PAGES, MAXIMUM_ORDERS = 4096, 20
 
 
 class FreePages:
     """The free pages of a scope as a bit mask."""
 
-    def __init__(self, scope: Mapping[str, int]) -> None:
+    def __init__(self, scope: Mapping[str, int], reserved: int = 0) -> None:
         self.pages = scope["pages"]
         self.orders = scope["orders"]
-        self.taken = 0
+        self.taken = reserved
 
     def first_run(self, order: int) -> int | None:
         """The first aligned run of 2**order free pages."""
@@ -48,8 +86,8 @@ class FreePages:
 class PageOracle:
     """Follows one run of a page allocator."""
 
-    def __init__(self, scope: Mapping[str, int]) -> None:
-        self.free = FreePages(scope)
+    def __init__(self, scope: Mapping[str, int], reserved: int, learning: bool) -> None:
+        self.free, self.learning = FreePages(scope, reserved), learning
         self.live: dict[int, tuple[int, int]] = {}
         self.freed_since_empty = 0
         self.anything_freed = False
@@ -88,7 +126,7 @@ class PageOracle:
 
     def refused(self, order: int) -> Broken | None:
         """alloc returned None: is there really no run?"""
-        page = self.free.first_run(order)
+        page = None if self.learning else self.free.first_run(order)
         if page is None:
             self.counts["exhaustion reached"] += bool(self.live)
             return None
@@ -122,8 +160,10 @@ class PageOracle:
         self.peaks["peak live blocks"] = max(self.peaks["peak live blocks"], len(self.live))
 
     def after(self, operation: Operation, value: int | None, answer: list[Any]) -> Broken | None:
-        """There is no memory to look at."""
-        return None
+        """What the child found: a block between two pages, or changed memory."""
+        if answer[0] == "odd" and len(answer) == 3:
+            return Broken("aligned", f"a block {answer[1]} bytes behind page {value}, which is {answer[2]} bytes large")
+        return judge_memory(operation, value, answer)
 
 
 class PageWorkload:
@@ -131,7 +171,7 @@ class PageWorkload:
 
     kinds = ("alloc",) * 5 + ("free",) * 4 + ("fill", "free all")
 
-    def __init__(self, options: ValidateOptions) -> None:
+    def __init__(self, options: ValidateOptions, declared: Declared) -> None:
         if options.pages is None and options.orders is None:
             self.scopes = tuple({"pages": pages, "orders": orders} for pages, orders in SCOPES)
             self.tiny: tuple[tuple[int, int, int], ...] = TINY_SCOPES
@@ -141,10 +181,31 @@ class PageWorkload:
             self.scopes = ({"pages": pages, "orders": orders},)
             self.tiny = ((pages, orders, 3 if orders > 3 else 4),)
         self.limit = options.operations
+        self.probed = declared["usable"] == "probed"
+        self.reserved: dict[tuple[int, int], int] = {}
+
+    def learn(self, attempt: Attempt) -> list[str]:
+        """Nothing if all pages are usable: what a new allocator can give follows from its scope then."""
+        if not self.probed:
+            return []
+        tiny = ({"pages": pages, "orders": orders} for pages, orders, _ in self.tiny)
+        for scope in (*self.scopes, *tiny):
+            filling = attempt((Operation("alloc", None, (0,)),) * (scope["pages"] + 1), scope)
+            given = {value for value in filling.values.values() if value is not None}
+            reserved = sum(1 << page for page in range(scope["pages"]) if page not in given)
+            self.reserved[scope["pages"], scope["orders"]] = reserved
+        pages, orders = max(self.reserved)
+        count = self.reserved[pages, orders].bit_count()
+        return [f"a new allocator of {pages} pages keeps {count} for itself"]
+
+    def notes(self, coverage: Mapping[str, int]) -> list[str]:
+        """Nothing."""
+        return []
 
     def oracle(self, scope: Mapping[str, int]) -> PageOracle:
         """A fresh oracle for one run."""
-        return PageOracle(scope)
+        key = scope["pages"], scope["orders"]
+        return PageOracle(scope, self.reserved.get(key, 0), self.probed and key not in self.reserved)
 
     def program(self, draws: list[Draw], scope: Mapping[str, int]) -> Sequence:
         """Drawn numbers to a sequence; a first-fit simulation guesses which blocks will be live."""
@@ -162,9 +223,17 @@ class PageWorkload:
 
     def systematic(self) -> Iterator[tuple[Mapping[str, int], Sequence]]:
         """Every short sequence at tiny scopes; fill, free in four orders and refill at the others."""
-        for pages, orders, length in self.tiny:
-            for sequence in every_sequence(orders, length):
-                yield {"pages": pages, "orders": orders}, sequence
+        short = alternating(*(self.every_short(*scope) for scope in self.tiny))
+        yield from islice(short, FIRST)
+        yield from alternating(self.refills(), short)
+
+    def every_short(self, pages: int, orders: int, length: int) -> Iterator[tuple[Mapping[str, int], Sequence]]:
+        """Every short sequence at one tiny scope."""
+        for sequence in every_sequence(orders, length):
+            yield {"pages": pages, "orders": orders}, sequence
+
+    def refills(self) -> Iterator[tuple[Mapping[str, int], Sequence]]:
+        """Fill, free in one of four orders, take the largest blocks, free, fill again."""
         for scope in self.scopes:
             for fill in range(scope["orders"]):
                 for pattern in range(4):
@@ -175,6 +244,12 @@ class PageWorkload:
                     sketch.free_all(pattern)
                     sketch.fill(0)
                     yield scope, tuple(sketch.operations)
+
+
+def alternating(*sources: Iterator[T]) -> Iterator[T]:
+    """One of each in turn; those that are longer go on."""
+    for items in zip_longest(*sources):
+        yield from (item for item in items if item is not None)
 
 
 class Sketch:
@@ -235,3 +310,61 @@ def every_sequence(orders: int, length: int) -> Iterator[Sequence]:
             yield from extend((*prefix, Operation("free", block)), tuple(other for other in blocks if other != block))
 
     return extend((), ())
+
+
+def check_options(options: ValidateOptions) -> None:
+    """Scopes that are too large to follow."""
+    if options.pages is not None and not 1 <= options.pages <= MAXIMUM_PAGES:
+        raise ScopeError(f"pages={options.pages} is not within 1 to {MAXIMUM_PAGES}", "give a smaller scope")
+    if options.orders is not None and not 1 <= options.orders <= MAXIMUM_ORDERS:
+        raise ScopeError(f"orders={options.orders} is not within 1 to {MAXIMUM_ORDERS}", "give a smaller scope")
+
+
+def adapt(factory: Any, scope: dict[str, int], declared: Declared) -> MethodAdapter:
+    """In the child: a fresh allocator and its methods."""
+    allocator = factory(scope["pages"], scope["orders"])
+    return MethodAdapter(CONTRACT, {"alloc": allocator.alloc, "free": allocator.free})
+
+
+PYTHON_CHECKS = '''
+PAGES, ORDERS = SCOPE["pages"], SCOPE["orders"]
+
+
+class Checked:
+    """Calls the allocator and checks each answer against what is live."""
+
+    def __init__(self):
+        self.allocator, self.live = make()(PAGES, ORDERS), {}
+
+    def taken(self):
+        return {page + i for page, order in self.live.items() for i in range(1 << order)}
+
+    def alloc(self, order):
+        size, taken = 1 << order, self.taken()
+        runs = [p for p in range(0, PAGES - size + 1, size) if not taken & set(range(p, p + size))]
+        page = self.allocator.alloc(order)
+        if page is None:
+            assert not runs, f"alloc({order}) gives None, but page {runs[0]} and {size - 1} more are free"
+            return None
+        assert not isinstance(page, bool) and hasattr(page, "__index__"), f"alloc({order}) gives {page!r:.100}"
+        assert 0 <= page <= PAGES - size, f"alloc({order}) gives {page}, out of bounds"
+        assert page % size == 0, f"alloc({order}) gives {page}, not aligned"
+        assert not taken & set(range(page, page + size)), f"alloc({order}) gives {page}, which is live"
+        self.live[page] = order
+        return page
+
+    def free(self, page):
+        if page is not None:
+            order = self.live.pop(page)
+            arguments = (page, order) if takes(self.allocator.free, 2) else (page,)
+            self.allocator.free(*arguments)
+'''
+
+INTERFACE = Interface(
+    contract=CONTRACT,
+    workload=lambda options, declared: WalkedPages(PageWorkload(options, declared), options.seed),
+    adapt=adapt,
+    methods=("alloc", "free"),
+    python_checks=PYTHON_CHECKS,
+    check_options=check_options,
+)

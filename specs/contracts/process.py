@@ -62,6 +62,7 @@ class ChildProcess:
         self.noise_bytes = 0
         self.number = 0
         self.starts = 0
+        self.declared: Mapping[str, Any] = {}
 
     def __enter__(self) -> ChildProcess:
         self.start()
@@ -99,6 +100,7 @@ class ChildProcess:
         self.send(self.setup)
         message = self.wait_for_status(LOAD_SECONDS + GRACE_SECONDS, bytearray())
         if message is not None and message[0] == "loaded":
+            self.declared = message[1]
             return
         self.stop()
         if message is not None and message[0] == "refused":

@@ -1,7 +1,8 @@
-"""Adapter in the child: a Python class or factory that keeps the page-allocator interface.
+"""Adapter in the child: a Python class or factory whose instances have a method for each operation of a contract.
 
-The interface is `factory(pages, orders)` giving an object with `alloc(order) -> page or None` and `free(page, order)`;
-`free(page)` is accepted too. Whatever alloc returns is looked at with suspicion: only integers and None pass.
+How an instance is made is the contract's (`Interface.adapt`); calling its methods is common to all. Whatever a method
+returns is looked at with suspicion: only what the operation's `Call` says passes. What a class declares about itself is
+its attribute `declares`, a dictionary.
 """
 
 from __future__ import annotations
@@ -13,30 +14,40 @@ import operator
 import os
 import reprlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
 from ...model.lang.errors import InputError
-from .child import Adapter, describe_exception
+from .adapter import Make, describe_exception
+from .contract import LONGEST_LIST, Call, Contract
 
 REMEDY = "name it as my_file.py:MyBuddy or package.module:Class"
 PLAIN_TYPES = (bool, float, complex, str, bytes, list, tuple, dict, set)
 MACHINE_BITS = 64
 
 
-def load_class(setup: dict[str, Any]) -> Callable[[dict[str, int]], Adapter]:
-    """Import the target of the request; gives a function that builds a fresh allocator for a scope."""
+def load_class(setup: dict[str, Any]) -> tuple[Make, dict[str, Any]]:
+    """Import the target of the request; a function that builds a fresh instance for a scope, and what it declares."""
+    from .registry import INTERFACES
+
+    interface = INTERFACES[str(setup["contract"])]
     source, _, name = str(setup["target"]).rpartition(":")
     factory = getattr(import_source(source), name, None)
     if factory is None:
         raise InputError(f"{source} has no {name}", REMEDY)
     if not callable(factory):
         raise InputError(f"{name} in {source} is no class or factory", REMEDY)
-    missing = [method for method in ("alloc", "free") if inspect.isclass(factory) and not hasattr(factory, method)]
+    missing = [method for method in interface.methods if inspect.isclass(factory) and not hasattr(factory, method)]
     if missing and not hasattr(factory, "__getattr__"):
-        raise InputError(f"{name} in {source} has no method {missing[0]}", "give it alloc(order) and free(page, order)")
-    return lambda scope: PageAllocatorAdapter(factory(scope["pages"], scope["orders"]))
+        call = interface.contract.operations.get(missing[0])
+        meaning = call.meaning if call else missing[0]
+        raise InputError(f"{name} in {source} has no method {missing[0]}", f"give it {meaning}")
+    declares = getattr(factory, "declares", {})
+    if type(declares) is not dict:
+        raise InputError(f"{name}.declares in {source} is no dictionary", "write declares = {'name': value, …}")
+    declared = interface.contract.declared(declares, setup["declared"])
+    return lambda scope: interface.adapt(factory, scope, declared), declared
 
 
 def import_source(source: str) -> Any:
@@ -65,34 +76,64 @@ def import_source(source: str) -> Any:
         raise InputError(f"cannot import {source}: {problem}", f"mend that, or {REMEDY}") from None
 
 
-class PageAllocatorAdapter:
-    """Calls alloc and free of one allocator and remembers which page each block got."""
+class MethodAdapter:
+    """Calls one object's methods, one for each operation, and remembers what each call returned as its block.
 
-    def __init__(self, allocator: Any) -> None:
-        self.allocator = allocator
-        self.pages: dict[int, tuple[Any, int]] = {}
-        self.free_takes_order = takes_two(allocator.free)
+    A method that takes a block gets what the call that made it returned, then the numbers of its own; a releasing one
+    also those of the call that made it, if its signature has room for them (free(page, order))."""
+
+    def __init__(self, contract: Contract, methods: Mapping[str, Callable[..., object]]) -> None:
+        self.contract, self.methods = contract, methods
+        self.kept: dict[int, tuple[object, list[int]]] = {}
+        self.stale: dict[int, tuple[object, list[int]]] = {}
 
     def perform(self, index: int, kind: str, block: int | None, arguments: list[int], say: Callable[..., None]) -> None:
-        """Make one call and say the page, or what came instead of one."""
-        if kind == "alloc":
-            page = self.allocator.alloc(arguments[0])
-            answer = plain_page(page)
-            if answer[0] == "value" and answer[1] is not None:
-                self.pages[index] = (page, arguments[0])
-            say(*answer)
-        elif block not in self.pages:
+        """Make one call and say its value, or what came instead of one."""
+        call = self.contract.operations[kind]
+        if call.misuse:
+            self.misuse(call, block, arguments, say)
+            return
+        if kind not in self.methods or (call.takes_block and block not in self.kept):
             say("skipped")
+            return
+        method = self.methods[kind]
+        given: list[object] = list(arguments)
+        if block is not None:
+            handle, numbers = self.kept[block]
+            if call.result == "nothing":
+                self.stale[block] = self.kept.pop(block)
+            room = call.result == "nothing" and takes(method, 1 + len(arguments) + len(numbers))
+            given = [handle, *arguments, *(numbers if room else ())]
+        value = method(*given)
+        answer = plain(call.result, value)
+        if answer[0] == "value" and value is not None and call.result in ("block", "moved"):
+            self.kept[index if block is None else block] = (value, arguments)
+        say(*answer)
+
+    def misuse(self, call: Call, block: int | None, arguments: list[int], say: Callable[..., None]) -> None:
+        """A call that frees what it must not, because it is declared what happens then: an exception rejects it."""
+        given: list[object] = [None]
+        if block is not None:
+            if block not in self.stale or self.stale[block][0] in [handle for handle, _ in self.kept.values()]:
+                say("skipped")
+                return
+            handle, numbers = self.stale[block]
+            given = [handle, *numbers]
+        elif arguments:
+            given = [arguments[0]]
+        method = self.methods[call.misuse]
+        try:
+            method(*given[: 1 if not takes(method, len(given)) else len(given)])
+        except Exception:
+            say("value", True)
         else:
-            page, order = self.pages.pop(block)
-            _ = self.allocator.free(page, order) if self.free_takes_order else self.allocator.free(page)
-            say("value", None)
+            say("value", False)
 
 
-def takes_two(method: Callable[..., object]) -> bool:
-    """Does the method take page and order? True unless its signature clearly takes only one argument."""
+def takes(method: Callable[..., object], count: int) -> bool:
+    """Does the method take that many arguments? True unless its signature clearly says otherwise."""
     try:
-        inspect.signature(method).bind(0, 0)
+        inspect.signature(method).bind(*[0] * count)
     except TypeError:
         return False
     except ValueError:
@@ -100,18 +141,33 @@ def takes_two(method: Callable[..., object]) -> bool:
     return True
 
 
-def plain_page(page: object) -> tuple[object, ...]:
-    """What alloc returned: ("value", None or an integer), or ("rubbish", what it is)."""
-    if page is None:
+def plain(result: str, value: object) -> tuple[object, ...]:
+    """What a call returned, as its `Call.result` says: ("value", …), or ("rubbish", what it is)."""
+    if result == "nothing":
         return ("value", None)
-    if not isinstance(page, bool):
+    if result == "truth":
+        return ("value", value) if isinstance(value, bool) else ("rubbish", shown(value))
+    if result == "numbers":
+        if not isinstance(value, (list, tuple)) or len(value) > LONGEST_LIST:
+            return ("rubbish", shown(value))
+        numbers = [plain("number", item) for item in value]
+        wrong = next((answer for answer in numbers if answer[0] == "rubbish" or answer[1] is None), None)
+        return ("value", [number for _, number in numbers]) if wrong is None else ("rubbish", shown(value))
+    if value is None:
+        return ("value", None)
+    if not isinstance(value, bool):
         try:
-            number = operator.index(page)  # type: ignore[arg-type]
+            number = operator.index(value)  # type: ignore[arg-type]
         except TypeError:
             pass
         else:
             if number.bit_length() > MACHINE_BITS:
                 return ("rubbish", f"an integer of {number.bit_length()} bits")
             return ("value", number)
-    shown = f" {reprlib.repr(page)[:100]}" if type(page) in PLAIN_TYPES else ""
-    return ("rubbish", f"a {type(page).__name__[:100]}{shown}")
+    return ("rubbish", shown(value))
+
+
+def shown(value: object) -> str:
+    """What came instead of a value; the text of an object of an unknown type may be hostile."""
+    text = f" {reprlib.repr(value)[:100]}" if type(value) in PLAIN_TYPES else ""
+    return f"a {type(value).__name__[:100]}{text}"

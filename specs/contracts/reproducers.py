@@ -1,4 +1,5 @@
-"""A finding as a program that fails by itself: a pytest file for a Python class, a C main() for a library.
+"""A finding as a program that fails by itself: a pytest file for a Python class, a C main() for a library
+(`c_reproducer.py`), a script that plays the JSON lines again for a command.
 
 The one idea: a reproducer needs nothing of this package. It carries the few checks its sequence needs, so it stays a
 useful regression test when the bug is mended. Texts only; who calls decides where to write them.
@@ -6,14 +7,16 @@ useful regression test when the bug is mended. Texts only; who calls decides whe
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
+from typing import Any
 
-from .contract import Contract
-from .heap import requested
-from .judging import Broken, block_names, call_text
-from .results import ValidateOptions
-from .sequences import Operation, Sequence
+from .c_reproducer import REFUSALS, absolute, c_text, quoted
+from .command import command_of, init_request, request_of
+from .contract import Call, Contract
+from .interface import Interface
+from .judging import Broken, block_names
+from .search import Failure, Search
+from .sequences import Operation
 
 PYTEST_HEAD = '''"""{title}
 
@@ -22,16 +25,18 @@ Found by kmemspec validate: {message}
 
 import importlib
 import importlib.util
+import inspect
 import os
 import subprocess
 import sys
 
 TARGET = {target!r}
-PAGES, ORDERS = {pages}, {orders}
+SCOPE = {scope!r}
+DECLARED = {declared!r}
 
 
 def make():
-    """A fresh allocator."""
+    """The class or factory under test."""
     source, _, name = TARGET.rpartition(":")
     if source.endswith(".py"):
         sys.path.insert(0, os.path.dirname(source))
@@ -41,36 +46,20 @@ def make():
     else:
         sys.path.insert(0, os.getcwd())
         module = importlib.import_module(source)
-    return getattr(module, name)(PAGES, ORDERS)
+    return getattr(module, name)
 
 
-class Checked:
-    """Calls the allocator and checks each answer against what is live."""
+def takes(method, count):
+    """Does the method take that many arguments, as far as its signature tells?"""
+    try:
+        inspect.signature(method).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return True
 
-    def __init__(self):
-        self.allocator, self.live = make(), {{}}
-
-    def taken(self):
-        return {{page + i for page, order in self.live.items() for i in range(1 << order)}}
-
-    def alloc(self, order):
-        size, taken = 1 << order, self.taken()
-        runs = [p for p in range(0, PAGES - size + 1, size) if not taken & set(range(p, p + size))]
-        page = self.allocator.alloc(order)
-        if page is None:
-            assert not runs, f"alloc({{order}}) gives None, but page {{runs[0]}} and {{size - 1}} more are free"
-            return None
-        assert not isinstance(page, bool) and hasattr(page, "__index__"), f"alloc({{order}}) gives {{page!r:.100}}"
-        assert 0 <= page <= PAGES - size, f"alloc({{order}}) gives {{page}}, out of bounds"
-        assert page % size == 0, f"alloc({{order}}) gives {{page}}, not aligned"
-        assert not taken & set(range(page, page + size)), f"alloc({{order}}) gives {{page}}, which is live"
-        self.live[page] = order
-        return page
-
-    def free(self, page):
-        if page is not None:
-            order = self.live.pop(page)
-            self.allocator.free({free_arguments})
+{checks}
 
 
 def sequence():
@@ -99,159 +88,16 @@ if __name__ == "__main__":
     print("the sequence is over", flush=True)
 '''
 
-C_HEAD = """/* {title}
- *
- * Found by kmemspec validate: {message}
- *
- * Build and run:  cc reproducer.c -o reproducer -ldl && ./reproducer
- * Exit status 0 if the contract is kept. If the library wants static TLS (jemalloc), run it with
- * GLIBC_TUNABLES={tunables}
- */
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#define HELPER static __attribute__((unused))
-
-static void *(*malloc_)(size_t);
-static void (*free_)(void *);
-static void *(*realloc_)(void *, size_t);
-static void *(*calloc_)(size_t, size_t);
-static void *(*aligned_alloc_)(size_t, size_t);
-
-static struct block {{ unsigned char *at; size_t size; unsigned char fill; }} blocks[{blocks}];
-
-HELPER void fail(const char *what, int block)
-{{
-	fprintf(stderr, "broken: %s (b%d)\\n", what, block);
-	_exit(1);
-}}
-
-HELPER size_t shown(size_t size) {{ return size < {whole} ? size : {whole}; }}
-
-/* Every live block still carries its bytes, at its start and at its end. */
-HELPER void check_contents(void)
-{{
-	for (int i = 1; i < {blocks}; i++)
-		for (size_t k = 0; blocks[i].at && k < shown(blocks[i].size); k++)
-			if (blocks[i].at[k] != blocks[i].fill || blocks[i].at[blocks[i].size - 1 - k] != blocks[i].fill)
-				fail("contents of a live block changed", i);
-}}
-
-/* A call gave `at` for `size` bytes: is it aligned, its own, and usable? */
-HELPER void accept(int i, void *at, size_t size, size_t alignment, unsigned char fill)
-{{
-	uintptr_t start = (uintptr_t)at, end = start + (size ? size : 1);
-	if (!at)
-		return;
-	if (start % alignment)
-		fail("block is not aligned", i);
-	for (int j = 1; j < {blocks}; j++) {{
-		uintptr_t other = (uintptr_t)blocks[j].at;
-		if (j != i && other && start < other + (blocks[j].size ? blocks[j].size : 1) && other < end)
-			fail("block overlaps a live block", i);
-	}}
-	memset(at, fill, shown(size));
-	memset((unsigned char *)at + size - shown(size), fill, shown(size));
-	blocks[i] = (struct block){{ at, size, fill }};
-}}
-
-/* Allocation: due is 0 if it must fail, 1 if it must succeed, 2 if it may do either. */
-HELPER void made(int i, void *at, size_t size, size_t alignment, int due, int zeroed)
-{{
-	if (at && due == 0)
-		fail("impossible request did not fail", i);
-	if (!at && due == 1)
-		fail("request refused", i);
-	for (size_t k = 0; at && zeroed && k < shown(size); k++)
-		if (((unsigned char *)at)[k] || ((unsigned char *)at)[size - 1 - k])
-			fail("calloc memory is not zero", i);
-	accept(i, at, size, alignment, (unsigned char)(i * 37 + 1));
-	check_contents();
-}}
-
-HELPER void resized(int i, size_t size, size_t alignment, int due)
-{{
-	struct block old = blocks[i];
-	size_t common = old.size < size ? old.size : size;
-	unsigned char *at = realloc_(old.at, size);
-	if (at && due == 0)
-		fail("impossible request did not fail", i);
-	if (!at && due == 1)
-		fail("request refused", i);
-	for (size_t k = 0; at && k < shown(common); k++)
-		if (at[k] != old.fill)
-			fail("realloc lost the old contents", i);
-	accept(i, at, size, alignment, (unsigned char)(old.fill + 91));
-	check_contents();
-}}
-
-HELPER void freed(int i)
-{{
-	void *at = blocks[i].at;
-	blocks[i].at = NULL;
-	free_(at);
-	check_contents();
-}}
-
-static void sequence(void)
-{{
-{steps}
-}}
-
-int main(void)
-{{
-	int status;
-	pid_t child;
-	struct rlimit memory = {{ {memory}, {memory} }};
-	void *library = dlopen("{library}", RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
-	if (!library) {{
-		fprintf(stderr, "%s\\n", dlerror());
-		return 2;
-	}}
-	malloc_ = (void *(*)(size_t))dlsym(library, "{prefix}malloc");
-	free_ = (void (*)(void *))dlsym(library, "{prefix}free");
-	realloc_ = (void *(*)(void *, size_t))dlsym(library, "{prefix}realloc");
-	calloc_ = (void *(*)(size_t, size_t))dlsym(library, "{prefix}calloc");
-	aligned_alloc_ = (void *(*)(size_t, size_t))dlsym(library, "{prefix}aligned_alloc");
-	if (memory.rlim_cur)
-		setrlimit(RLIMIT_AS, &memory);
-	child = fork();                 /* so that an exit in the middle is seen too */
-	if (child == 0) {{
-		alarm(5);
-		sequence();
-		_exit(42);
-	}}
-	waitpid(child, &status, 0);
-	if (WIFSIGNALED(status))
-		fprintf(stderr, "broken: ended by %s\\n", strsignal(WTERMSIG(status)));
-	else if (WEXITSTATUS(status) != 42 && WEXITSTATUS(status) != 1)
-		fprintf(stderr, "broken: left the process with status %d\\n", WEXITSTATUS(status));
-	return !(WIFEXITED(status) && WEXITSTATUS(status) == 42);
-}}
-"""
-REFUSALS = frozenset({"capacity", "batch", "available", "failure-harmless"})
-C_WINDOW = 1 << 16
-
-
-def reproducer(
-    contract: Contract,
-    target: str,
-    options: ValidateOptions,
-    scope: Mapping[str, int],
-    sequence: Sequence,
-    broken: Broken,
-) -> tuple[str, str]:
+def reproducer(interface: Interface, target: str, search: Search, failure: Failure) -> tuple[str, str]:
     """File name and text of the program that shows the failure."""
-    if contract.name == "heap":
-        return f"reproduce_{identifier(broken.clause)}.c", c_text(contract, target, options, sequence, broken)
-    return f"test_reproduce_{identifier(broken.clause)}.py", pytest_text(contract, target, scope, sequence, broken)
+    contract, broken = interface.contract, failure.judgement.broken
+    assert broken is not None
+    name = identifier(broken.clause)
+    if search.child.setup["kind"] == "library":
+        return f"reproduce_{name}.c", c_text(contract, search, failure)
+    if search.child.setup["kind"] == "command":
+        return f"reproduce_{name}.py", command_text(contract, target, search, failure)
+    return f"test_reproduce_{name}.py", pytest_text(interface, target, search, failure, broken)
 
 
 def identifier(name: str) -> str:
@@ -259,80 +105,119 @@ def identifier(name: str) -> str:
     return name.replace("-", "_")
 
 
-def absolute(target: str) -> str:
-    """A path that works from anywhere; a soname or module name as it is."""
-    return os.path.abspath(target) if "/" in target or target.endswith(".py") else target
-
-
-def pytest_text(contract: Contract, target: str, scope: Mapping[str, int], sequence: Sequence, broken: Broken) -> str:
+def pytest_text(interface: Interface, target: str, search: Search, failure: Failure, broken: Broken) -> str:
     """A pytest file; when the process itself ends, the sequence runs in a process of its own."""
+    contract, sequence = interface.contract, failure.sequence
     source, _, name = target.rpartition(":")
-    names = block_names(sequence)
+    names = block_names(contract, sequence)
     steps = [f"    {pytest_step(index, operation, names)}" for index, operation in enumerate(sequence)]
-    title = f"The {contract.name} contract, clause {broken.clause}: {contract.clause(broken.clause).statement}."
+    last = sequence[-1] if sequence else None
+    if last is not None and broken.clause in REFUSALS and contract.makes_block(last.kind):
+        steps.append(f"    assert {names[len(sequence) - 1]} is not None, 'the request is refused'")
+    statement = contract.clause(broken.clause).statement
     form = PYTEST_INSIDE if broken.kind == "clause" else PYTEST_OUTSIDE
     head = PYTEST_HEAD.format(
-        title=title,
+        title=f"The {contract.name} contract, clause {broken.clause}: {statement}.",
         message=quoted(broken.message),
         target=f"{absolute(source)}:{name}",
-        pages=scope["pages"],
-        orders=scope["orders"],
-        free_arguments="page, order",
+        scope=dict(failure.scope),
+        declared=dict(search.child.declared),
+        checks=interface.python_checks.strip("\n"),
         steps="\n".join(steps) or "    assert a",
     )
-    return head + form.format(name=identifier(broken.clause), statement=contract.clause(broken.clause).statement)
+    return head + form.format(name=identifier(broken.clause), statement=statement)
 
 
 def pytest_step(index: int, operation: Operation, names: Mapping[int, str]) -> str:
     """One call as Python."""
-    if operation.block is not None:
-        return f"a.free({names[operation.block]})"
-    return f"{names[index]} = a.alloc({operation.arguments[0]})"
+    block = [] if operation.block is None else [names[operation.block]]
+    call = f"a.{operation.kind}({', '.join([*block, *map(str, operation.arguments)])})"
+    return f"{names[index]} = {call}" if index in names else call
 
 
-def c_text(contract: Contract, target: str, options: ValidateOptions, sequence: Sequence, broken: Broken) -> str:
-    """A C program that opens the library as the checker does."""
-    names = block_names(sequence)
-    numbers = {index: int(name[1:]) for index, name in names.items()}
-    lines = []
-    for index, operation in enumerate(sequence):
-        last = index == len(sequence) - 1
-        due = due_of(operation, 1 if last and broken.kind == "clause" and broken.clause in REFUSALS else 2)
-        lines.append(f"\t{c_step(index, operation, numbers, due, options)} /* {call_text(index, operation, names)} */")
-    return C_HEAD.format(
-        title=f"The heap contract, clause {broken.clause}: {contract.clause(broken.clause).statement}.",
-        message=quoted(broken.message).replace("*/", "* /"),
-        tunables="glibc.rtld.optional_static_tls=65536",
-        blocks=len(names) + 1,
-        whole=C_WINDOW,
-        steps="\n".join(lines),
-        library=absolute(target).replace("\\", "\\\\").replace('"', '\\"'),
-        prefix=options.prefix,
-        memory=options.memory,
+COMMAND_TEXT = '''"""{title}
+
+Found by kmemspec validate: {message}
+
+Run it: exit status 1 while the program answers as it did when this was found, 0 when it does not any more.
+"""
+
+import json
+import subprocess
+import sys
+
+COMMAND = {command!r}
+LINES = [
+{lines}
+]
+"""Requests, and what came then: an answer, or None where the program ended, hung or said no answer."""
+AT_THE_END, WANTED, NULL = {ended!r}, {wanted!r}, type(None)
+"""Did it go wrong when the input ended? What the last answer must have."""
+
+
+def main():
+    program = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    requests = "".join(json.dumps(request) + "\\n" for request, _ in LINES)
+    try:
+        said, _ = program.communicate(requests, timeout=5)
+    except subprocess.TimeoutExpired:
+        program.kill()
+        said = ""
+    answers = said.split("\\n")
+    for number, (request, before) in enumerate(LINES):
+        try:
+            answer = json.loads(answers[number])
+        except (IndexError, ValueError):
+            answer = None
+        print(json.dumps(request), "->", json.dumps(answer), "(when found:", json.dumps(before) + ")")
+    if AT_THE_END:
+        return int(program.returncode != 0 or len(answers) != len(LINES) + 1)
+    if before is None:
+        return int(not isinstance(answer, dict) or not (WANTED is None or type(answer.get(WANTED, "")) in (int, NULL)))
+    return int(answer == before or not isinstance(answer, dict) or answer.get(WANTED) == before.get(WANTED))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
+'''
+
+
+def command_text(contract: Contract, target: str, search: Search, failure: Failure) -> str:
+    """A script that plays the requests again and compares the last answer."""
+    broken, values = failure.judgement.broken, failure.judgement.values
+    assert broken is not None
+    declared = search.child.declared
+    lines: list[tuple[dict[str, Any], dict[str, Any] | None]] = [
+        (init_request(contract, failure.scope, declared), {} if failure.judgement.failed_at >= 0 else None)
+    ]
+    places: dict[int, tuple[Any, dict[str, int]]] = {}
+    for index, operation in enumerate(failure.sequence):
+        call = contract.operations[operation.kind]
+        at, made = places.get(-1 if operation.block is None else operation.block, (None, {}))
+        lines.append((request_of(contract, index, operation, at, made), answer_of(call, values, index)))
+        if call.result in ("block", "moved") and values.get(index) is not None:
+            numbers = dict(zip(call.numbers, operation.arguments, strict=True))
+            places[index if operation.block is None else operation.block] = (values[index], numbers)
+    return COMMAND_TEXT.format(
+        title=f"The {contract.name} contract, clause {broken.clause}: {contract.clause(broken.clause).statement}.",
+        message=quoted(broken.message),
+        command=command_of(target),
+        lines="\n".join(f"    {line!r}," for line in lines),
+        ended=failure.judgement.failed_at >= len(failure.sequence),
+        wanted=wanted_key(contract, failure),
     )
 
 
-def due_of(operation: Operation, otherwise: int) -> int:
-    """0 for a request that must fail."""
-    return 0 if operation.kind != "free" and requested(operation) > 1 << 47 else otherwise
+def wanted_key(contract: Contract, failure: Failure) -> str | None:
+    """What the last answer must have."""
+    if not failure.sequence:
+        return None
+    result = contract.operations[failure.sequence[-1].kind].result
+    return {"block": "at", "moved": "at", "nothing": None}.get(result, "value")
 
 
-def c_step(index: int, operation: Operation, numbers: Mapping[int, int], due: int, options: ValidateOptions) -> str:
-    """One call as C."""
-    if operation.kind == "free":
-        assert operation.block is not None
-        return f"freed({numbers[operation.block]});"
-    size = requested(operation) & (1 << 64) - 1
-    alignment = options.alignment if size >= options.alignment else options.small_alignment if size else 1
-    if operation.kind == "realloc":
-        assert operation.block is not None
-        return f"resized({numbers[operation.block]}, {size}u, {alignment}, {due});"
-    if operation.kind == "aligned_alloc":
-        alignment = operation.arguments[0]
-    call = f"{operation.kind}_({', '.join(f'{value}u' for value in operation.arguments)})"
-    return f"made({numbers[index]}, {call}, {size}u, {alignment}, {due}, {int(operation.kind == 'calloc')});"
-
-
-def quoted(message: str) -> str:
-    """Text from the target, harmless inside a docstring or comment."""
-    return message.replace("\\", "/").replace('"', "'").encode("ascii", "replace").decode()
+def answer_of(call: Call, values: Mapping[int, Any], index: int) -> dict[str, Any] | None:
+    """What a program answered, as far as it is known."""
+    if index not in values:
+        return None
+    return {"at" if call.result in ("block", "moved") else "value": values[index]}

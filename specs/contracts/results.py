@@ -15,8 +15,8 @@ class ValidateOptions:
     `seed` makes a run reproducible; `examples` and `seconds` bound it. `example_seconds` is the time one sequence of
     about `operations` operations may take, `memory` the address space of the child (0: no limit). `pages` and `orders`
     fix the scope of a page allocator (default: several small ones). Operations in `skip` are not called. `prefix` is
-    put before each C symbol; `alignment` is what a heap promises for sizes of at least that many bytes,
-    `small_alignment` below it."""
+    put before each C symbol; `declare` is what the target declares about itself beside what its adapter says (see the
+    contract's `declarations`), `scope` fixes numbers of the scope by name."""
 
     seed: int = 0
     examples: int = 500
@@ -29,8 +29,8 @@ class ValidateOptions:
     orders: int | None = None
     skip: tuple[str, ...] = ()
     prefix: str = ""
-    alignment: int = 16
-    small_alignment: int = 8
+    declare: Mapping[str, int | str | bool] = field(default_factory=dict)
+    scope: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,22 @@ class OperationRecord:
 
 
 @dataclass(frozen=True)
+class Extent:
+    """A live block: its name, the place it begins at and how many places it has (pages, or bytes); was it just made?"""
+
+    name: str
+    start: int
+    size: int
+    fresh: bool = False
+
+
+@dataclass(frozen=True)
 class Finding:
     """One way in which the target breaks its contract, with a minimal sequence; its last record is the failing call.
 
     `kind` is "clause", "crash", "hang", "exit", "exception", "rubbish", "fork" or "closed"; `detail` is the signal,
-    exception or exit status; `deterministic` is False when a fresh process did not show it again."""
+    exception or exit status; `deterministic` is False when a fresh process did not show it again; `extents` has the
+    live blocks after each call."""
 
     clause: str
     statement: str
@@ -59,6 +70,7 @@ class Finding:
     reproducer: str
     reproducer_name: str
     deterministic: bool = True
+    extents: tuple[tuple[Extent, ...], ...] = ()
 
 
 @dataclass(frozen=True)

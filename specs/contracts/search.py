@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-from .judging import Judgement, Oracle, judge
+from .contract import Contract
+from .interface import Workload
+from .judging import Judgement, judge
 from .process import ChildProcess
 from .results import ValidateOptions
 from .sequences import Draw, Sequence, smaller, weight, without
@@ -22,31 +24,14 @@ T = TypeVar("T")
 Key = tuple[str, str, str]
 """What makes two failures the same: clause, kind and detail."""
 FAILURES_KEPT = 5
+SETTLING, SHORT = 60, 3
+"""How many sequences more are tried when a long one failed: another may show the same in a simpler way."""
 SHRINK_SECONDS = 8.0
+SYSTEMATIC_PART = 0.7
+"""How much of the time the systematic sequences may take: some is left for drawn ones."""
 SHRINK_HANG_SECONDS = 0.7
 NUMBERS = 1 << 16
 CHUNK = 100
-
-
-class Workload(Protocol):
-    """What a contract gives the search: scopes, oracles and sequences."""
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """The kinds of draws, each as often as it should come."""
-
-    @property
-    def scopes(self) -> tuple[Mapping[str, int], ...]:
-        """The scopes to try, simplest first."""
-
-    def oracle(self, scope: Mapping[str, int]) -> Oracle:
-        """A fresh oracle for one run."""
-
-    def program(self, draws: list[Draw], scope: Mapping[str, int]) -> Sequence:
-        """Drawn numbers to a sequence."""
-
-    def systematic(self) -> Iterator[tuple[Mapping[str, int], Sequence]]:
-        """Sequences that are always tried."""
 
 
 @dataclass
@@ -62,6 +47,7 @@ class Failure:
 class Search:
     """One search over one target; counts everything it runs."""
 
+    contract: Contract
     workload: Workload
     child: ChildProcess
     options: ValidateOptions
@@ -90,14 +76,14 @@ class Search:
         """Run and judge one sequence."""
         limit = self.options.example_seconds if seconds is None else seconds
         transcript = self.child.run(sequence, scope, limit)
-        return judge(sequence, transcript, self.workload.oracle(scope))
+        return judge(self.contract, sequence, transcript, self.workload.oracle(scope))
 
-    def attempt(self, sequence: Sequence, scope: Mapping[str, int]) -> Key | None:
+    def attempt(self, sequence: Sequence, scope: Mapping[str, int]) -> Judgement:
         """Run one sequence of the search proper: count it, keep it if it fails."""
         judgement = self.run(sequence, scope)
         if judgement.declined:
             self.declined[show_scope(scope)] = judgement.declined
-            return None
+            return judgement
         self.examples += 1
         self.operations += len(judgement.records)
         self.counts.update(judgement.counts)
@@ -106,7 +92,7 @@ class Search:
         key = key_of(judgement)
         if key is not None:
             self.keep(key, sequence, scope, judgement)
-        return key
+        return judgement
 
     def keep(self, key: Key, sequence: Sequence, scope: Mapping[str, int], judgement: Judgement) -> None:
         """Remember the smallest failing sequence of each kind of failure."""
@@ -126,14 +112,22 @@ class Search:
         """Is the time used up?"""
         return time.monotonic() >= self.deadline
 
+    def shortest(self) -> int:
+        """The length of the shortest failing sequence."""
+        return min((len(failure.sequence) for failure in self.failures.values()), default=0)
+
     def systematic(self) -> bool:
         """Every systematic sequence; was it completed?"""
+        since = self.examples
+        until = time.monotonic() + SYSTEMATIC_PART * (self.deadline - time.monotonic())
         for scope, sequence in self.workload.systematic():
-            if self.expired():
+            if time.monotonic() >= until:
                 return False
             if show_scope(scope) not in self.declined:
                 self.attempt(self.allowed(sequence), scope)
-            if self.failed >= FAILURES_KEPT or self.hangs:
+            since = self.examples if not self.failures else since
+            settled = self.examples - since >= SETTLING or self.shortest() <= SHORT
+            if (self.failed >= FAILURES_KEPT and settled) or self.hangs:
                 return False
         return True
 
@@ -170,7 +164,7 @@ class Search:
             if known not in results:
                 if time.monotonic() >= (shrink_until[0] if target else self.deadline):
                     raise _EnoughError
-                results[known] = self.attempt(sequence, scope)
+                results[known] = key_of(self.attempt(sequence, scope))
             key = results[known]
             if key is not None and not target:
                 target.append(key)
@@ -198,12 +192,12 @@ class Search:
         hang = key is not None and key[1] == "hang"
         until = time.monotonic() + SHRINK_SECONDS / (2 if hang else 1)
         seconds = SHRINK_HANG_SECONDS if hang else None
-        tried = {failure.sequence}
-        best = failure
+        best = self.simpler_scope(failure, seconds)
+        tried = {best.sequence}
         improved = True
         while improved:
             improved = False
-            for candidate in smaller(best.sequence):
+            for candidate in smaller(self.contract, best.sequence):
                 if time.monotonic() >= until:
                     return best
                 if candidate in tried or weight(candidate) >= weight(best.sequence):
@@ -216,6 +210,18 @@ class Search:
                     improved = True
                     break
         return best
+
+    def simpler_scope(self, failure: Failure, seconds: float | None) -> Failure:
+        """The same sequence at the simplest scope where it fails in the same way."""
+        for scope in self.workload.scopes:
+            if scope == failure.scope:
+                break
+            if set(scope) == set(failure.scope) and sum(scope.values()) < sum(failure.scope.values()):
+                judgement = self.run(failure.sequence, scope, seconds)
+                if key_of(judgement) == key_of(failure.judgement):
+                    cut = failure.sequence[: judgement.failed_at + 1]
+                    return Failure(scope, without_skipped(cut, judgement), judgement)
+        return failure
 
 
 class _Failing(Exception):  # noqa: N818

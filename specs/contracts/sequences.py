@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-MAKERS = frozenset({"alloc", "malloc", "calloc", "aligned_alloc"})
-"""Operations that make a block."""
+from .contract import Contract
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def without(sequence: Sequence, dropped: frozenset[int]) -> Sequence:
     return tuple(kept)
 
 
-def smaller(sequence: Sequence) -> Iterator[Sequence]:
+def smaller(contract: Contract, sequence: Sequence) -> Iterator[Sequence]:
     """Simpler variants of a sequence, the boldest first: chunks removed, single calls removed, numbers lowered."""
     length = len(sequence)
     chunk = length // 2
@@ -64,17 +63,17 @@ def smaller(sequence: Sequence) -> Iterator[Sequence]:
         for second in range(first + 1, min(length, first + 8)):
             yield without(sequence, frozenset((first, second)))
     for index, operation in enumerate(sequence):
+        if contract.operations[operation.kind].fixed:
+            continue
         for position, value in enumerate(operation.arguments):
-            for lower in lower_numbers(operation.kind, position, value):
+            for lower in lower_numbers(value):
                 arguments = (*operation.arguments[:position], lower, *operation.arguments[position + 1 :])
                 changed = Operation(operation.kind, operation.block, arguments)
                 yield (*sequence[:index], changed, *sequence[index + 1 :])
 
 
-def lower_numbers(kind: str, position: int, value: int) -> tuple[int, ...]:
-    """Simpler values for one number of a call; an alignment stays, a huge size becomes a round one."""
-    if kind == "aligned_alloc":
-        return ()
+def lower_numbers(value: int) -> tuple[int, ...]:
+    """Simpler values for one number of a call; a huge size becomes a round one."""
     if value > 1 << 47:
         candidates = [1 << 63]
     else:

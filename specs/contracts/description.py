@@ -1,0 +1,302 @@
+"""A C library described in TOML: what to open, how to make an arena and an instance, which function is which operation.
+
+The one idea: a call is written as in C, `my_alloc(context, size)`, but its arguments are *roles* that the driver fills
+in, so the description needs neither a compiler nor declarations. Only what is written is called. Plain data here; the
+calls themselves are made in `library.py`, in the child. The form is documented in docs/adapters.md.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ...model.lang.errors import InputError
+from .contract import Call, Contract
+
+POINTERS = frozenset({"context", "arena", "end", "block", "&block"})
+"""Roles that are pointers; the others are numbers."""
+PLACES = frozenset({"context", "arena", "end", "bytes"})
+"""Roles that every call may use."""
+DERIVED = {"order": ("count", "size")}
+"""Roles that follow from a number: 2**order pages, and their bytes."""
+TYPE_FORM = r"(?:(?P<type>(?:void|int|unsigned|long|size_t|ssize_t|u?int(?:8|16|32|64|ptr)_t|_Bool)(?:\s*\*)?)\s*)??"
+ARGUMENTS_FORM = r"\((?P<arguments>[\w\s,&-]{0,300})\)"
+CALL_FORM = re.compile(rf"\s*{TYPE_FORM}(?P<name>[A-Za-z_]\w{{0,100}})\s*{ARGUMENTS_FORM}\s*", re.ASCII)
+PREFIX_FORM = re.compile(r"[A-Za-z_]?\w{0,60}", re.ASCII)
+LARGEST_FILE = 1 << 16
+LARGEST_ARENA = 1 << 26
+MOST_VARIANTS = 24
+RESULT_TYPES = {"nothing": "void", "truth": "int", "number": "long"}
+FAILURES = ("NULL", "-1", "negative", "zero", "status", "never")
+KEYS = {
+    "": ("contract", "library", "prefix", "cdef", "failure", "init", "context", "calls", "arena", "declares", "block"),
+    "arena": ("sizes", "align", "phases", "fills", "guard", "wall", "pages"),
+    "block": ("result", "unit", "header", "memory"),
+}
+
+
+@dataclass(frozen=True)
+class CCall:
+    """One C call: function, its result's type ("" if it follows from the operation), roles and constants."""
+
+    name: str
+    type: str
+    arguments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Description:
+    """A library and how to use it; see docs/adapters.md for each key.
+
+    `calls` maps operations to C calls and `failure` says how a call says that it failed. A block is a pointer or an
+    offset (`result`) of `unit` bytes each, found `header` bytes behind its own start. `variants` are the arenas to
+    try: each has `arena` (bytes; 0: follows from pages), `align`, `phase`, `garbage` and `wall`."""
+
+    library: str
+    calls: Mapping[str, CCall]
+    cdef: str = ""
+    failure: str = "NULL"
+    init: CCall | None = None
+    context: int = 0
+    result: str = "pointer"
+    unit: int = 1
+    header: int = 0
+    memory: bool = True
+    guard: int = 64
+    variants: tuple[Mapping[str, int], ...] = ()
+    declares: Mapping[str, Any] = ()  # type: ignore[assignment]
+    exported: bool = False
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON."""
+        return {**asdict(self), "declares": dict(self.declares)}
+
+    @staticmethod
+    def from_plain(plain: Mapping[str, Any]) -> Description:
+        """Back from JSON."""
+        calls = {kind: c_call(call) for kind, call in plain["calls"].items()}
+        init = None if plain["init"] is None else c_call(plain["init"])
+        return Description(**{**plain, "calls": calls, "init": init, "variants": tuple(plain["variants"])})
+
+
+def c_call(plain: Mapping[str, Any]) -> CCall:
+    """Back from JSON."""
+    return CCall(plain["name"], plain["type"], tuple(plain["arguments"]))
+
+
+def of_exports(target: str, exports: Mapping[str, str], prefix: str) -> Description:
+    """The description of a library that exports an operation's function under the operation's own name."""
+    if not PREFIX_FORM.fullmatch(prefix):
+        raise InputError(f"{prefix!r} is no symbol prefix", "give the letters before malloc, such as mi_")
+    calls = {}
+    for kind, text in exports.items():
+        call = parse_call(text, kind)
+        calls[kind] = CCall(prefix + call.name, call.type, call.arguments)
+    return Description(target, calls, exported=True)
+
+
+def parse_call(text: object, where: str) -> CCall:
+    """`int my_alloc(context, size, 0)`"""
+    found = CALL_FORM.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        remedy = "write it as a call with roles: my_alloc(context, size)"
+        raise InputError(f"{where} is no C call: {str(text)[:80]!r}", remedy)
+    arguments = tuple(part.strip() for part in found["arguments"].split(",")) if found["arguments"].strip() else ()
+    return CCall(found["name"], " ".join((found["type"] or "").split()), arguments)
+
+
+class Table:
+    """One TOML table that is read key by key; every complaint names file, key and remedy."""
+
+    def __init__(self, path: str, name: str, values: object) -> None:
+        self.path, self.name = path, name
+        self.values: Mapping[str, Any] = values if isinstance(values, dict) else {}
+        if not isinstance(values, dict):
+            raise self.wrong(name, "is no table", f"write [{name}]")
+        for key in self.values:
+            if name in KEYS and key not in KEYS[name]:
+                raise self.wrong(str(key)[:60], "is not known here", f"known are {', '.join(KEYS[name])}")
+
+    def wrong(self, key: str, problem: str, remedy: str) -> InputError:
+        """The error for a key."""
+        place = f"{self.name}.{key}" if self.name and key != self.name else key
+        return InputError(f"{self.path}: {place} {problem}", remedy)
+
+    def text(self, key: str, default: str, choices: tuple[str, ...] = ()) -> str:
+        """A string."""
+        value = self.values.get(key, default)
+        if not isinstance(value, str) or "\0" in value or (choices and value not in choices):
+            wanted = f"one of {', '.join(choices)}" if choices else "a string"
+            raise self.wrong(key, f"is not {wanted}: {str(value)[:60]!r}", f"write {key} = \"{default}\"")
+        return value
+
+    def number(self, key: str, default: int, least: int, most: int) -> int:
+        """A number."""
+        return self.checked(key, self.values.get(key, default), least, most)
+
+    def checked(self, key: str, value: object, least: int, most: int) -> int:
+        """A number within limits."""
+        if type(value) is not int or not least <= value <= most:
+            raise self.wrong(key, f"is no number from {least} to {most}: {str(value)[:60]!r}", "change it")
+        return value
+
+    def truth(self, key: str, default: bool) -> bool:
+        """true or false."""
+        value = self.values.get(key, default)
+        if type(value) is not bool:
+            raise self.wrong(key, f"is neither true nor false: {str(value)[:60]!r}", f"write {key} = true")
+        return value
+
+    def items(self, key: str, default: list[Any]) -> list[Any]:
+        """A short list."""
+        value = self.values.get(key, default)
+        if not isinstance(value, list) or not 1 <= len(value) <= 8:
+            raise self.wrong(key, "is no list of 1 to 8 values", f"write {key} = {default}")
+        return value
+
+
+def read_description(path: str, contract: Contract) -> Description:
+    """The description in a TOML file, complete and checked."""
+    top = Table(path, "", load_toml(path))
+    named = top.text("contract", contract.name)
+    if named != contract.name:
+        remedy = f"validate {named[:40]}, or change it"
+        raise InputError(f"{path} describes a {named[:40]}, not a {contract.name}", remedy)
+    given = top.text("library", "")
+    if not given:
+        raise top.wrong("library", "is missing", 'write library = "./my.so", or a soname')
+    beside = os.path.join(os.path.dirname(os.path.abspath(path)), given)
+    prefix = top.text("prefix", "")
+    if not PREFIX_FORM.fullmatch(prefix):
+        raise top.wrong("prefix", f"is no symbol prefix: {prefix[:40]!r}", "give the letters before the names")
+    arena = Table(path, "arena", top.values["arena"]) if "arena" in top.values else None
+    block = Table(path, "block", top.values.get("block", {}))
+    init = parse_call(top.text("init", ""), f"{path}: init") if "init" in top.values else None
+    description = Description(
+        library=beside if "/" in given or os.path.exists(beside) else given,
+        calls=dict(read_calls(Table(path, "calls", top.values.get("calls", {})), contract, prefix)),
+        cdef=top.text("cdef", ""),
+        failure=top.text("failure", "NULL", FAILURES),
+        init=None if init is None else CCall(prefix + init.name, init.type, init.arguments),
+        context=top.number("context", 0, 0, 1 << 20),
+        result=block.text("result", "pointer", ("pointer", "offset")),
+        unit=block.number("unit", 1, 1, 1 << 24),
+        header=block.number("header", 0, 0, 1 << 16),
+        memory=block.truth("memory", True),
+        guard=64 if arena is None else arena.number("guard", 64, 0, 2048),
+        variants=() if arena is None else tuple(read_variants(arena)),
+        declares=contract.declared(Table(path, "declares", top.values.get("declares", {})).values),
+    )
+    check_roles(path, description, contract)
+    return description
+
+
+def load_toml(path: str) -> object:
+    """The tables of a file; its size is bounded."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}", "name a TOML description of a library") from None
+    if len(data) > LARGEST_FILE:
+        raise InputError(f"{path} is larger than {LARGEST_FILE} bytes", "a description has about 20 lines")
+    try:
+        return tomllib.loads(data.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{path} is no TOML: {' '.join(str(error).split())[:200]}", "see docs/adapters.md") from None
+
+
+def read_calls(table: Table, contract: Contract, prefix: str) -> Iterator[tuple[str, CCall]]:
+    """The operations and their C calls."""
+    for kind, text in table.values.items():
+        if kind not in contract.operations:
+            raise table.wrong(str(kind)[:60], "is no operation", f"known are {', '.join(contract.operations)}")
+        call = parse_call(text, f"{table.path}: calls.{kind}")
+        yield kind, CCall(prefix + call.name, call.type, call.arguments)
+    if not table.values:
+        raise table.wrong("calls", "is missing or empty", "write [calls] with one line for each operation")
+
+
+def read_variants(table: Table) -> Iterator[Mapping[str, int]]:
+    """Every combination of size, phase, fill and wall."""
+    align = table.number("align", 4096, 1, 1 << 16)
+    if align & (align - 1):
+        raise table.wrong("align", f"is no power of two: {align}", "write 4096")
+    sizes = [0] if table.truth("pages", False) else [
+        table.checked("sizes", size, 1, LARGEST_ARENA) for size in table.items("sizes", [65536])
+    ]
+    phases = [table.checked("phases", phase, 0, align - 1) for phase in table.items("phases", [0])]
+    fills = table.items("fills", ["zero", "garbage"])
+    if any(fill not in ("zero", "garbage") for fill in fills):
+        raise table.wrong("fills", "has something else than zero and garbage", 'write fills = ["zero", "garbage"]')
+    wall = int(table.truth("wall", False))
+    if len(sizes) * len(phases) * len(fills) > MOST_VARIANTS:
+        raise table.wrong("sizes", f"times phases times fills is more than {MOST_VARIANTS}", "shorten the lists")
+    for fill in fills:
+        for phase in phases:
+            for size in sizes:
+                yield {"arena": size, "align": align, "phase": phase, "garbage": int(fill == "garbage"), "wall": wall}
+
+
+def check_roles(path: str, description: Description, contract: Contract) -> None:
+    """Every argument must be a role that its call has, or a number."""
+    for kind, call in description.calls.items():
+        operation = contract.operations[kind]
+        own = set(operation.numbers)
+        own |= ({"block", "old_size"} if operation.takes_block else set())
+        if operation.takes_block and operation.result == "nothing":
+            own |= {name for maker in contract.operations.values() if maker.result == "block" for name in maker.numbers}
+        if description.failure == "status" and operation.result in ("block", "moved", "number"):
+            own.add("&block")
+        own |= {derived for name in own for derived in DERIVED.get(name, ())}
+        complain(f"{path}: calls.{kind}", call, own | PLACES)
+    if description.init is not None:
+        complain(f"{path}: init", description.init, {*PLACES, "guard"}, scope_numbers=True)
+
+
+def complain(where: str, call: CCall, roles: set[str] | frozenset[str], scope_numbers: bool = False) -> None:
+    """An argument that is no role."""
+    for argument in call.arguments:
+        number = re.fullmatch(r"-?\d{1,18}|0x[0-9a-fA-F]{1,16}", argument)
+        if argument in roles or number or (scope_numbers and argument.isidentifier()):
+            continue
+        raise InputError(f"{where}: {argument[:40]!r} is no role of this call", f"roles are {', '.join(sorted(roles))}")
+
+
+def bytes_of(description: Description, scope: Mapping[str, int], numbers: Mapping[str, int]) -> int:
+    """The bytes that a block has, by what was asked for."""
+    if "order" in numbers:
+        return description.unit << numbers["order"]
+    size = int(scope.get("size", dict(description.declares).get("size", 0)))
+    return numbers.get("count", 1) * numbers.get("size", size)
+
+
+def signature(call: CCall, operation: Call | None, description: Description) -> str:
+    """The C declaration that follows from the roles."""
+    if call.type:
+        result = call.type
+    elif operation is None:
+        result = "void *"
+    elif operation.result in RESULT_TYPES:
+        result = RESULT_TYPES[operation.result]
+    elif description.failure == "status":
+        result = "int"
+    else:
+        result = "void *" if description.result == "pointer" else "long"
+    arguments = ", ".join(type_of(argument, description) for argument in call.arguments)
+    return f"{result} {call.name}({arguments or 'void'});"
+
+
+def type_of(argument: str, description: Description) -> str:
+    """The C type of a role."""
+    if argument == "block" and description.result != "pointer":
+        return "long"
+    if argument in POINTERS:
+        return "void *"
+    if argument in ("order", "key", "value"):
+        return "int" if argument == "order" else "long"
+    return "size_t" if argument.isidentifier() else "long"

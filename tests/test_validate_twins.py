@@ -1,0 +1,92 @@
+"""Bugs of the catalogue's section D in three small C implementations: every one is found, none in the correct ones.
+
+What each bug is stands in the comment at the head of its twin.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from kmemspec.model.lang.verdict import Outcome
+from kmemspec.specs.contracts import ValidateOptions, Validation, validate
+
+TWINS = Path(__file__).parent / "twins"
+COMPILER = shutil.which("cc") or shutil.which("gcc")
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C compiler")
+CONTRACT = {"buddy": "page-allocator", "buddy_heap": "heap", "slab": "object-cache", "lru": "lru"}
+BUGS = {
+    ("buddy", 1): 4,
+    ("buddy", 2): 3,
+    ("buddy", 3): 2,
+    ("buddy", 4): 1,
+    ("buddy", 5): 5,
+    ("buddy", 6): 2,
+    ("buddy", 7): 3,
+    ("buddy", 8): 3,
+    ("buddy", 13): 2,
+    ("buddy", 19): 8,
+    ("buddy_heap", 11): 1,
+    ("buddy_heap", 12): 1,
+    ("slab", 10): 2,
+    ("slab", 15): 1,
+    ("slab", 16): 7,
+    ("slab", 17): 4,
+    ("slab", 23): 6,
+    ("slab", 27): 1,
+    ("lru", 22): 3,
+    ("lru", 24): 3,
+    ("lru", 122): 1,
+}
+"""The twin and the bug's number: calls of the minimal sequence, at most."""
+QUICK = {("buddy", 1), ("buddy", 4), ("buddy", 13), ("buddy_heap", 11), ("slab", 15), ("slab", 17), ("lru", 22)}
+SECONDS = 30
+CORRECT_MINUTES = 10
+
+
+def build(directory: Path, twin: str, bug: int) -> str:
+    """Compile the twin with one bug (0: none) beside its description; the path of that."""
+    source = twin.partition("_")[0]
+    command = [str(COMPILER), "-O1", "-w", f"-DBUG={bug}", "-shared", "-fPIC", str(TWINS / f"{source}.c")]
+    subprocess.run([*command, "-o", str(directory / f"{source}.so")], check=True)
+    return shutil.copy(TWINS / f"{twin}.toml", directory)
+
+
+def run(directory: Path, twin: str, bug: int, options: ValidateOptions) -> Validation:
+    """Validate one twin."""
+    return validate(CONTRACT[twin], build(directory, twin, bug), options)
+
+
+@pytest.mark.parametrize(
+    ("twin", "bug"), [key if key in QUICK else pytest.param(*key, marks=pytest.mark.slow) for key in BUGS]
+)
+def test_a_bug_is_found_with_a_short_sequence_and_a_reproducer(twin: str, bug: int, tmp_path: Path) -> None:
+    options = ValidateOptions(examples=500, seconds=SECONDS, example_seconds=1.0, max_findings=1)
+    validation = run(tmp_path, twin, bug, options)
+    assert validation.outcome is Outcome.VIOLATED
+    finding = validation.findings[0]
+    assert finding.deterministic
+    assert len(finding.sequence) <= BUGS[twin, bug]
+    source, program = tmp_path / finding.reproducer_name, tmp_path / "reproducer"
+    source.write_text(finding.reproducer)
+    subprocess.run([str(COMPILER), "-Wall", "-Werror", str(source), "-o", str(program), "-ldl"], check=True)
+    assert subprocess.run([str(program)], capture_output=True, timeout=60).returncode == 1
+    build(tmp_path, twin, 0)
+    assert subprocess.run([str(program)], capture_output=True, timeout=60).returncode == 0, "the correct twin passes"
+
+
+@pytest.mark.parametrize("twin", CONTRACT)
+def test_nothing_is_found_in_a_correct_twin(twin: str, tmp_path: Path) -> None:
+    validation = run(tmp_path, twin, 0, ValidateOptions(examples=40, seconds=3, example_seconds=10))
+    assert validation.findings == ()
+    assert validation.outcome is Outcome.HOLDS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("twin", CONTRACT)
+def test_nothing_is_found_in_a_correct_twin_in_minutes(twin: str, tmp_path: Path) -> None:
+    seconds = CORRECT_MINUTES * 60 / len(CONTRACT)
+    options = ValidateOptions(examples=1_000_000, seconds=seconds, example_seconds=10, seed=1)
+    assert run(tmp_path, twin, 0, options).findings == ()
