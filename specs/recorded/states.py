@@ -19,6 +19,7 @@ from ...model.lang.errors import InputError
 FORMAT = "kernel-allocator-state/1"
 RELEASE = "6.1."
 JSON_BYTES_MAX = 1 << 26
+GZIP_MAGIC = b"\x1f\x8b"
 FRAMES_MAX = 1 << 24
 CPUS_MAX = 256
 ADDRESS_MAX = (1 << 64) - 1
@@ -123,7 +124,11 @@ class KernelState:
 
 def read_state(path: Path) -> KernelState:
     """The state in a file state_*.json.gz; raises InputError."""
-    reader, top = open_state(path)
+    return state_of(*open_state(path), name_of(path))
+
+
+def state_of(reader: Reader, top: Mapping[str, Any], name: str) -> KernelState:
+    """The state in a file that has been opened."""
     cpus, frames, lines = size_of(reader, top)
     zones = tuple(
         _zone(reader, reader.mapping(item, f"zones[{number}]"), f"zones[{number}]", cpus, frames)
@@ -134,7 +139,7 @@ def read_state(path: Path) -> KernelState:
         for number, item in enumerate(reader.items(top, "caches", ""))
     )
     return KernelState(
-        name_of(path),
+        name,
         cpus,
         reader.address(top, "page_offset_base", ""),
         reader.address(top, "vmemmap_base", ""),
@@ -250,7 +255,7 @@ def _slab(reader: Reader, value: object, where: str) -> SlabState:
     objects = reader.number(data, "objects", where, most=1 << 15)
     return SlabState(
         reader.number(data, "order", where, most=10),
-        reader.number(data, "inuse", where, most=objects),
+        reader.number(data, "inuse", where, most=1 << 15),
         objects,
         bool(reader.number(data, "frozen", where, most=1)),
         reader.numbers(data, "free", where, most=objects - 1),
@@ -282,7 +287,9 @@ def classes(reader: Reader, top: Mapping[str, Any], frames: int) -> tuple[tuple[
 
 def _json(path: Path) -> object:
     try:
-        with gzip.open(path, "rb") as stream:
+        with path.open("rb") as raw:
+            packed = raw.read(2) == GZIP_MAGIC
+        with gzip.open(path, "rb") if packed else path.open("rb") as stream:
             text = stream.read(JSON_BYTES_MAX + 1)
         if len(text) > JSON_BYTES_MAX:
             raise InputError(f"{path} holds more than {JSON_BYTES_MAX >> 20} MiB", "it is not an allocator's state")
