@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..contracts.contract import Clause
-from ..recorded import vmscan
+from ..recorded import tally, vmscan
+from ..recorded.lru_comparison import SHRINKING
+from ..snapshot.file_check import AT_WORK
 
 TIME = Clause("time", "the time of one CPU's events never goes back")
 NUMBERS = Clause("numbers", "an order is 0 to 10, and no number of pages or bytes is out of all proportion")
@@ -69,6 +71,12 @@ CHECKED: Mapping[Clause, tuple[str, ...]] = {
 
 TEXT_CLAUSES = (TIME, *CHECKED, *VMSCAN.values())
 
+SNAP_COUNTS = Clause("snapshot-counters", "vmstat's counters grow by what the events between two snapshots add up to")
+SNAP_LIVE = Clause("snapshot-in-use", "no page that is in use by the events is free in kpageflags")
+SNAP_OBJECTS = Clause("snapshot-objects", "a page with objects in use by the events is a slab's in kpageflags")
+SNAP_UNUSED = Clause("snapshot-unused", "a page that is free by the events is not on the LRU, a slab's or mapped")
+SNAPSHOT_CLAUSES = (SNAP_COUNTS, SNAP_LIVE, SNAP_OBJECTS, SNAP_UNUSED)
+
 
 @dataclass(frozen=True)
 class Reason:
@@ -92,3 +100,15 @@ BULK_ALLOCATED = Reason("kmem_cache_alloc_bulk() has no event", ("slab_bulk_allo
 SILENTLY_FREED = Reason("kvfree_rcu(), kfree_bulk() and kmem_cache_free_bulk() have no event", ("slab_bulk_free",))
 UNSHOWN = Reason("the probes do not show the whole array of a bulk operation")
 HASHED = Reason("the addresses of objects are hashed, or where pages begin is not known")
+NOT_COUNTED = Reason("free_one_page() counts no PGFREE, when the per-CPU lists are locked")
+NO_EVENTS = Reason("the trace has no events of this")
+
+EXCUSES = frozenset(
+    {
+        *(one.text for one in (LOST, TIE, SWITCHED_ON, PAGES_UNSEEN, SPLIT, HUGE_SPLIT, BULK_ALLOCATED)),
+        SILENTLY_FREED.text, UNSHOWN.text, NOT_COUNTED.text, vmscan.OTHER, vmscan.HUGE, vmscan.UNEVICTABLE, vmscan.BUFFER_HEADS,
+        tally.SHRUNK, tally.SHRUNK_BY_ALL, tally.UNSEEN, tally.UNKNOWN_CACHE, SHRINKING, AT_WORK,
+    }
+)  # fmt: skip
+"""Reasons that excuse something that looks wrong, or cut a check short. All others only say of what nothing is known:
+what began before the trace, what a dump has not."""

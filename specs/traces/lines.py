@@ -37,6 +37,9 @@ WRITTEN = re.compile(rb"entries-in-buffer/entries-written: (\d+)/(\d+)")
 NUMBERED = re.compile(rb"# event (\d{1,15})$")
 """What a cut of a trace says before each line: the number that the event has in the whole trace."""
 
+SWITCHED_ON = re.compile(rb"# switched on: ([\w ]{0,4000})$")
+"""And which events were recorded there, where the verdict needs that."""
+
 
 def trace_lines(path: Path) -> Iterator[list[bytes]]:
     """The lines of a trace, block by block and without their ends; "-" is standard input. Raises InputError."""
@@ -73,3 +76,18 @@ def _blocks(path: Path, stream: BinaryIO) -> Iterator[list[bytes]]:
         yield lines
     if rest:
         yield [rest]
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The events of a trace with their numbers, as the checks count them."""
+    number = 0
+    for lines in trace_lines(path):
+        for line in lines:
+            if not line or line.isspace() or line.startswith(b"CPU:") or (not number and SETTING.match(line)):
+                continue
+            if line[0] == 35:
+                numbered = NUMBERED.match(line)
+                number = number if numbered is None else max(number, int(numbered[1]) - 1)
+                continue
+            number += 1
+            yield number, line

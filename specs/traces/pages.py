@@ -66,6 +66,7 @@ class PageLives:
         self.first_page: tuple[int, int] | None = None
         self.page_freed: Callable[[int, int, bytes, Moment], None] = lambda pfn, order, line, now: None
         self.huge = False
+        self.more_allocated = self.more_freed = 0  # pages of the events beyond one each
         self.handlers: dict[bytes, Handler] = {
             b"mm_page_alloc": self.allocated,
             b"mm_page_free": self.free,
@@ -101,7 +102,8 @@ class PageLives:
         pfn = int(pfn_text, 16) if pfn_text is not None else int(decimal)
         order = int(order_text)
         if not pfn and (page == b"(nil)" or not page.strip(b"0")):
-            return True  # the allocation failed
+            self.more_allocated -= 1  # the allocation failed
+            return True
         if page[0] == 102 and int(page, 16) - self.page_bytes * pfn != self.vmemmap:
             self._struct_page(line, number, int(page, 16), pfn)
         life = (number, cpu, time, pfn, order)
@@ -112,6 +114,7 @@ class PageLives:
             self.freed.pop(pfn, None)
         elif self._block(line, number, pfn, order):
             self.huge = self.huge or order == HUGE_ORDER
+            self.more_allocated += (1 << order) - 1
             for frame in range(pfn, pfn + (1 << order)):
                 if frame in self.live or self.judge.waiting:
                     self._begins(OVERLAP, frame, line, (number, cpu, time))
@@ -131,8 +134,10 @@ class PageLives:
         order = int(order_text)
         if page[0] == 102 and int(page, 16) - self.page_bytes * pfn != self.vmemmap:
             self._struct_page(line, number, int(page, 16), pfn)
-        if order and not self._block(line, number, pfn, order):
-            return True
+        if order:
+            if not self._block(line, number, pfn, order):
+                return True
+            self.more_freed += (1 << order) - 1
         now = (number, cpu, time)
         life = self.live.pop(pfn, None)
         if life is None or self.judge.waiting:

@@ -35,6 +35,7 @@ class ReclaimLives:
         self.parsers = {name.encode(): parser for name, parser in parsers(FRAMES_MAX).items() if name not in _FAST}
         self.shrinking = False
         self.reported: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()  # what the events say of the kernel's counters
         self.handlers: dict[bytes, Handler] = dict.fromkeys(self.parsers, self.read)
         self._free = pages.handlers[b"mm_page_free"]
         self.handlers[b"mm_page_free"] = self.page_freed
@@ -50,7 +51,7 @@ class ReclaimLives:
             return False
         vmscan = self.vmscan
         vmscan.huge = vmscan.huge or self.pages.huge
-        vmscan.read(event, inside=False)
+        vmscan.read(event, inside=True)
         self.shrinking = any(one.isolation is not None for one in vmscan.tasks.values())
         self._report(line)
         if len(vmscan.tasks) > TASKS_MAX:
@@ -62,7 +63,7 @@ class ReclaimLives:
             context = CONTEXT.match(line)
             head = (number, int(cpu), int(task), "....." if context is None else context[1].decode())
             order = int(line[line.rindex(b"=") + 1 :] or b"0") if line[-1:].isdigit() else 0
-            self.vmscan.read(PageFreed(*head, 0, min(order, 10)), inside=False)
+            self.vmscan.read(PageFreed(*head, 0, min(order, 10)), inside=True)
         return self._free(line, end, number, cpu, time, task)
 
     def written(self, line: bytes, end: int, number: int, cpu: bytes, time: bytes, task: bytes) -> bool:
@@ -101,6 +102,7 @@ class ReclaimLives:
             self.right[VMSCAN[row]] += tally.right
             for reason, count in tally.not_predicted.items():
                 self.judge.unknown.setdefault(VMSCAN[row], Counter())[reason] += count
+        self.counts += self.vmscan.counts
 
     def finish(self) -> Mapping[Clause, Tally]:
         self.vmscan.finish()

@@ -25,7 +25,7 @@ from .clauses import (
     Reason,
 )
 from .judging import Judge, Subject, Suspicion, stamp
-from .lines import FASTER, HEAD, NUMBERED, SETTING, WRITTEN, trace_lines
+from .lines import FASTER, HEAD, NUMBERED, SETTING, SWITCHED_ON, WRITTEN, trace_lines
 from .lines import LOST as LOST_LINE
 from .objects import ObjectLives
 from .pages import Handler, PageLives
@@ -48,8 +48,7 @@ class ClauseResult:
 
 
 class TextChecker:
-    """`recorded`: names of events known to be switched on. `on_marker` is told of every marker, with its number, and
-    `on_event` of every event that has a name in it, before it is checked."""
+    """`recorded`: names of events known to be switched on. `on_marker` is told of every marker, and its number."""
 
     def __init__(
         self,
@@ -146,6 +145,10 @@ class TextChecker:
         numbered = NUMBERED.match(line)
         if numbered is not None:
             self.number = max(self.number, int(numbered[1]) - 1)
+            return
+        switched = SWITCHED_ON.match(line)
+        if switched is not None:
+            self.judge.recorded |= frozenset(switched[1].decode().split())
             return
         written = WRITTEN.search(line)
         if written is not None and int(written[1]) < int(written[2]):
