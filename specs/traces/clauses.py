@@ -17,6 +17,7 @@ from ..snapshot.file_check import AT_WORK
 TIME = Clause("time", "the time of one CPU's events never goes back")
 NUMBERS = Clause("numbers", "an order is 0 to 10, and no number of pages or bytes is out of all proportion")
 ALIGNED = Clause("aligned", "the first page of a block of order k is a multiple of 2**k")
+MIGRATETYPE = Clause("migratetype", "a page's migrate type is the one that its gfp flags ask for")
 STRUCT_PAGE = Clause("struct-page", "the address of a page and its frame number name one page")
 OVERLAP = Clause("page-alloc", "an allocated block has no page that is in use")
 FREED = Clause("page-free", "a freed page is in use")
@@ -51,6 +52,7 @@ _ALLOCATED = ("kmalloc", "kmem_cache_alloc")
 CHECKED: Mapping[Clause, tuple[str, ...]] = {
     NUMBERS: (*_PAGES, *_ALLOCATED, "kfree", "kmem_cache_free", "mm_lru_insertion", "mm_lru_activate"),
     ALIGNED: _PAGES,
+    MIGRATETYPE: ("mm_page_alloc",),
     STRUCT_PAGE: _PAGES,
     OVERLAP: ("mm_page_alloc", "page_bulk_alloc"),
     FREED: ("mm_page_free",),
@@ -75,6 +77,7 @@ SNAP_COUNTS = Clause("snapshot-counters", "vmstat's counters grow by what the ev
 SNAP_LIVE = Clause("snapshot-in-use", "no page that is in use by the events is free in kpageflags")
 SNAP_OBJECTS = Clause("snapshot-objects", "a page with objects in use by the events is a slab's in kpageflags")
 SNAP_UNUSED = Clause("snapshot-unused", "a page that is free by the events is not on the LRU, a slab's or mapped")
+CPUS = Clause("cpus", "events are of the CPUs that the state has")
 SNAPSHOT_CLAUSES = (SNAP_COUNTS, SNAP_LIVE, SNAP_OBJECTS, SNAP_UNUSED)
 
 
@@ -101,12 +104,14 @@ SILENTLY_FREED = Reason("kvfree_rcu(), kfree_bulk() and kmem_cache_free_bulk() h
 UNSHOWN = Reason("the probes do not show the whole array of a bulk operation")
 HASHED = Reason("the addresses of objects are hashed, or where pages begin is not known")
 NOT_COUNTED = Reason("free_one_page() counts no PGFREE, when the per-CPU lists are locked")
+SHORT = Reason("memory is short: the zone that is taken depends on what CPUs have still to count, and on locks")
 NO_EVENTS = Reason("the trace has no events of this")
 
 EXCUSES = frozenset(
     {
         *(one.text for one in (LOST, TIE, SWITCHED_ON, PAGES_UNSEEN, SPLIT, HUGE_SPLIT, BULK_ALLOCATED)),
-        SILENTLY_FREED.text, UNSHOWN.text, NOT_COUNTED.text, vmscan.OTHER, vmscan.HUGE, vmscan.UNEVICTABLE, vmscan.BUFFER_HEADS,
+        SILENTLY_FREED.text, UNSHOWN.text, NOT_COUNTED.text, SHORT.text,
+        vmscan.OTHER, vmscan.HUGE, vmscan.UNEVICTABLE, vmscan.BUFFER_HEADS,
         tally.SHRUNK, tally.SHRUNK_BY_ALL, tally.UNSEEN, tally.UNKNOWN_CACHE, SHRINKING, AT_WORK,
     }
 )  # fmt: skip

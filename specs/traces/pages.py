@@ -10,8 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
+from ...model.gfp import gfp_migratetype
 from ..contracts.contract import Clause
 from ..recorded.ftrace import MAX_ORDER
+from ..recorded.naming import gfp_flags
 from .clauses import (
     ALIGNED,
     BATCHED,
@@ -19,6 +21,7 @@ from .clauses import (
     FREED,
     HUGE_SPLIT,
     LRU,
+    MIGRATETYPE,
     NUMBERS,
     OVERLAP,
     PAGES_UNSEEN,
@@ -34,12 +37,14 @@ from .judging import Judge, Moment, Subject, Suspicion
 LIST_MAX = 4096
 """Events within which the second mention of a page that was freed in a list comes after the first."""
 FRAMES_MAX = 1 << 40
+FLAGS_MAX = 1 << 12
 STRUCT_PAGE_BYTES = 64
 HUGE_ORDER = 9
 
 _NAMED = rb"(?:page|folio)=(?:0x)?([0-9a-f]{1,16}|\(nil\)) pfn=(?:0x([0-9a-f]{1,12})|(\d{1,12}))"
 _FOLIO = re.compile(_NAMED)
 _PAGE = re.compile(_NAMED + rb" order=(\d{1,9})")
+_ALLOCATED = re.compile(_PAGE.pattern + rb"(?: migratetype=(\d{1,9}) gfp_flags=([\w|]{0,500}))?")
 _STRUCT = re.compile(rb"\([^)]*\) page=0x([0-9a-f]{1,16})(?: order=(\d{1,9}))?")
 _RETURNED = re.compile(rb"\([^)]*\) ret=(\d{1,9})")
 
@@ -66,6 +71,8 @@ class PageLives:
         self.first_page: tuple[int, int] | None = None
         self.page_freed: Callable[[int, int, bytes, Moment], None] = lambda pfn, order, line, now: None
         self.huge = False
+        self.kinds: dict[bytes, bytes] = {}  # the migrate type that gfp flags ask for
+        self.grouped = False  # whether pages are grouped by their migrate type at all
         self.more_allocated = self.more_freed = 0  # pages of the events beyond one each
         self.handlers: dict[bytes, Handler] = {
             b"mm_page_alloc": self.allocated,
@@ -95,12 +102,14 @@ class PageLives:
     # --- events
 
     def allocated(self, line: bytes, end: int, number: int, cpu: bytes, time: bytes, task: bytes) -> bool:
-        match = _PAGE.match(line, end)
+        match = _ALLOCATED.match(line, end)
         if match is None:
             return False
-        page, pfn_text, decimal, order_text = match.groups()
+        page, pfn_text, decimal, order_text, kind, flags = match.groups()
         pfn = int(pfn_text, 16) if pfn_text is not None else int(decimal)
         order = int(order_text)
+        if flags and self.kinds.get(flags) != kind:
+            self._migratetype(line, number, pfn, kind, flags)
         if not pfn and (page == b"(nil)" or not page.strip(b"0")):
             self.more_allocated -= 1  # the allocation failed
             return True
@@ -340,6 +349,19 @@ class PageLives:
             self.judge.decide(Suspicion(ALIGNED, number, line, ("page", pfn), f"page {pfn:#x}, order {order}", said))
             return False
         return True
+
+    def _migratetype(self, line: bytes, number: int, pfn: int, kind: bytes, flags: bytes) -> None:
+        """A type of flags that were not seen before, or not the type of these flags."""
+        try:
+            asked = b"%d" % gfp_migratetype(gfp_flags(flags.decode()))
+        except AssertionError:  # both types at once: the kernel warns, and takes neither
+            asked = kind
+        if len(self.kinds) < FLAGS_MAX:
+            self.kinds[flags] = asked
+        self.grouped = self.grouped or (kind == asked != b"0")
+        if kind != asked and (self.grouped or kind != b"0"):
+            said = f"migrate type {kind.decode()} with {flags.decode()}"
+            self.judge.decide(Suspicion(MIGRATETYPE, number, line, ("page", pfn), said, f"type {asked.decode()}"))
 
     def _frame(self, address: int) -> int | None:
         if self.vmemmap is None or self.page_bytes != STRUCT_PAGE_BYTES or address < self.vmemmap:

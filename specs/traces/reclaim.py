@@ -20,6 +20,8 @@ from .lines import CONTEXT
 from .pages import FRAMES_MAX, Handler, PageLives
 
 TASKS_MAX = 1 << 16
+SHORTAGES_MAX = 1 << 16
+_SHORTAGE = (b"mm_vmscan_kswapd", b"mm_vmscan_direct")
 
 _FAST = ("mm_lru_insertion", "mm_lru_activate")
 
@@ -34,6 +36,7 @@ class ReclaimLives:
         self.right: Counter[Clause] = Counter()
         self.parsers = {name.encode(): parser for name, parser in parsers(FRAMES_MAX).items() if name not in _FAST}
         self.shrinking = False
+        self.shortages: list[tuple[int, bool]] = []  # from which event on memory was short, and was not
         self.reported: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()  # what the events say of the kernel's counters
         self.handlers: dict[bytes, Handler] = dict.fromkeys(self.parsers, self.read)
@@ -53,6 +56,10 @@ class ReclaimLives:
         vmscan.huge = vmscan.huge or self.pages.huge
         vmscan.read(event, inside=True)
         self.shrinking = any(one.isolation is not None for one in vmscan.tasks.values())
+        if name.startswith(_SHORTAGE) and len(self.shortages) < SHORTAGES_MAX:
+            now = vmscan.asleep is False or any(one.reclaim is not None for one in vmscan.tasks.values())
+            if not self.shortages or self.shortages[-1][1] != now:
+                self.shortages.append((number, now))
         self._report(line)
         if len(vmscan.tasks) > TASKS_MAX:
             self.forget()
@@ -80,6 +87,10 @@ class ReclaimLives:
                     )
                 )
             self.reported[row] = len(tally.wrong)
+
+    def short(self, number: int) -> bool:
+        """Whether kswapd was awake, or a task reclaimed memory itself, at the event of this number."""
+        return next((short for since, short in reversed(self.shortages) if since <= number), False)
 
     def excuse(self, reason: Reason) -> None:
         """Between CPUs nothing is known of the order of events."""

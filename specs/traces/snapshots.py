@@ -226,8 +226,8 @@ class SnapshotChecker:
         def compare(name: str, least: int, most: int, fewer: Reason | None, more: Reason | None) -> None:
             have = grown[name]
             by_events = f"{least:,} to {most:,} by the events" if most < ANY else f"at least {least:,} by the events"
-            self._check(SNAP_COUNTS, least <= have <= most, where, f"{name} grew by {have:,}", by_events, number=last[0].number,
-                        reason=fewer if have < least else more)  # fmt: skip
+            self._check(SNAP_COUNTS, least <= have <= most, where, f"{name} grew by {have:,}", by_events,
+                        number=last[0].number, reason=fewer if have < least else more)  # fmt: skip
 
         unseen = None if judge.shown(PAGES_UNSEEN) else PAGES_UNSEEN
         compare("pgalloc", last[0].allocated - first[1].allocated, last[1].allocated - first[0].allocated, None, unseen)

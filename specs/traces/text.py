@@ -67,6 +67,7 @@ class TextChecker:
         self.last_time = b""
         self.tied_time, self.ties = b"", 0
         self.seen: dict[bytes, tuple[int, bytes]] = {}  # by CPU: number and time of its last event
+        self.first_of: dict[bytes, tuple[int, bytes]] = {}  # by CPU: its first event
         self.on_marker = on_marker
         self.handlers: dict[bytes, Handler] = {
             **self.pages.handlers,
@@ -116,6 +117,7 @@ class TextChecker:
             elif cpu not in seen or seen[cpu][0] != number - 1:
                 self._tie(time)
             if cpu not in seen:
+                self.first_of[cpu] = (number, line)
                 self._new_cpu(cpu, number)
             seen[cpu] = (number, time)
             if name in counts:

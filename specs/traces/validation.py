@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...model.lang.errors import InputError
@@ -18,8 +18,8 @@ from ..contracts.contract import Clause
 from ..recorded.comparison import compare_recording
 from ..recorded.lru_comparison import TRACES, compare_lru, only_lru
 from ..recorded.states import read_state
-from ..recorded.tally import Difference, Row
-from .clauses import EXCUSES
+from ..recorded.tally import ZONES, Difference, Row
+from .clauses import CPUS, EXCUSES, SHORT
 from .explanation import Rejection, Where, explain
 from .judging import Subject, Suspicion
 from .lines import numbered_lines
@@ -113,7 +113,7 @@ def validate_trace(
     )
     if directory and STATES in strengths and all((directory / name).exists() for name in STATE_FILES):
         progress("states")
-        stated, differences = _states(directory, trace, tolerant=checker.judge.violated.total() > 0)
+        stated, differences = _states(directory, trace, checker)
         found.append(stated)
         wrong.append(_first(differences))
         state = read_state(directory / STATE_FILES[0])
@@ -149,39 +149,56 @@ def _first(suspicions: Iterable[Suspicion]) -> list[Suspicion]:
 # --- full states
 
 
-def _states(directory: Path, trace: Path, tolerant: bool) -> tuple[StrengthResult, list[Suspicion]]:
-    """The lock-step from the first state to the second. `tolerant`: the text is wrong already, so it need not be one
-    that the lock-step can read."""
+def _states(directory: Path, trace: Path, text: TextChecker) -> tuple[StrengthResult, list[Suspicion]]:
+    """The lock-step from the first state to the second. If the text is wrong already, it need not be one that the
+    lock-step can read."""
     started = time.monotonic()
+    state = read_state(directory / STATE_FILES[0])
+    strangers = [
+        Suspicion(CPUS, number, line, subject_of(line), f"CPU {int(cpu)}", f"the state has {state.cpus} CPUs")
+        for cpu, (number, line) in text.first_of.items()
+        if int(cpu) >= state.cpus
+    ]
     rows: list[Row] = []
     notes: list[str] = []
     try:
         if not only_lru(directory):
             exact = compare_recording(directory)
-            rows += (*exact.during, *exact.at_end)
+            rows += _unless_short((*exact.during, *exact.at_end), text)
             if exact.stopped_at is not None:
                 notes.append(f"too many differences: not followed after event {exact.stopped_at:,}")
             if exact.slabs_until is not None:
                 notes.append(f"slabs are followed up to event {exact.slabs_until:,}")
         rows += compare_lru(directory).rows
     except InputError as error:
-        if not tolerant:
+        if not (strangers or text.judge.violated.total()):
             raise
         notes.append(f"the lock-step ends here: {error.message}")
-    results = tuple(
-        ClauseResult(clause_of(row.what), row.right, len(row.wrong), row.not_predicted) for row in rows
-    )
-    outcome = Outcome.HOLDS
-    if any(row.wrong for row in rows):
-        outcome = Outcome.VIOLATED
-    elif not rows or any(reason in EXCUSES for row in rows for reason, _ in row.not_predicted):
-        outcome = Outcome.UNKNOWN
+    results = [ClauseResult(clause_of(row.what), row.right, len(row.wrong), row.not_predicted) for row in rows]
+    results.insert(0, ClauseResult(CPUS, len(text.first_of) - len(strangers), len(strangers), ()))
     pairs = [(row, difference) for row in rows for difference in row.wrong[:100]]
     pairs.sort(key=lambda pair: pair[1].line or 1 << 62)
     lines = _lines_of(trace, [difference.line for _, difference in pairs if difference.line])
     suspicions = [_suspicion(row, difference, lines.get(difference.line, b"")) for row, difference in pairs]
-    seconds = time.monotonic() - started
-    return StrengthResult(STATES, outcome, results, seconds, tuple(notes)), suspicions
+    found = _strength(STATES, tuple(results), started)
+    if notes and found.outcome is Outcome.HOLDS and not rows:
+        found = replace(found, outcome=Outcome.UNKNOWN)
+    return replace(found, notes=tuple(notes)), [*strangers, *suspicions]
+
+
+def _unless_short(rows: Sequence[Row], text: TextChecker) -> list[Row]:
+    """The rows; but where the model first took another zone while memory was short, nothing that differs from there on
+    can be told."""
+    differing = [(difference.line, row.what) for row in rows for difference in row.wrong if difference.line]
+    if not differing:
+        return list(rows)
+    line, what = min(differing)
+    if what != ZONES or not text.reclaim.short(line):
+        return list(rows)
+    return [
+        replace(row, wrong=(), not_predicted=(*row.not_predicted, (SHORT.text, len(row.wrong)))) if row.wrong else row
+        for row in rows
+    ]
 
 
 def clause_of(what: str) -> Clause:
