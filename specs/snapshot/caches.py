@@ -15,7 +15,6 @@ from ...model.lang.execute import STEP_ERRORS
 from ...model.lang.records import Record, Store, put
 from ...model.slab_clients import SlubMachine
 from ...model.slab_size import SLAB_DEBUG_FLAGS, order_objects
-from ..loading import load
 from ..recorded.machine import Model, RecordedMachine, model, real_scale
 from ..recorded.slab_sysfs import x86_64
 from ..recorded.states import CacheState, KernelState, PcpState, ZoneState
@@ -27,6 +26,8 @@ PART = "caches"
 WORK_MAX = 40_000_000
 """Steps for one invariant of one cache; those of larger caches are not evaluated."""
 TOO_LARGE = "the cache has too many slabs, or objects in a slab"
+BOUNDS = "P7"
+OUT_OF_BOUNDS = "the cache has a number that its field cannot hold"
 CONTENTS = "what is in objects that are in use is not in the dump"
 TIDS = "whether a tid was changed is no matter of one state"
 NOT_EVALUATED = {
@@ -47,8 +48,9 @@ DEBUGGED = "the cache is debugged: its slabs are never frozen"
 
 def check_caches(state: KernelState, places: Places) -> list[Answer]:
     """Every invariant of the slab allocator on every cache of a state."""
-    every = tuple(one for one in invariants(load("slub")) if one.identifier[0] in "SC")
+    every = tuple(one for one in invariants("slub") if one.identifier[0] in "SC")
     clauses = {one.identifier: Clause(PART, one.identifier, one.name, one.origin) for one in every}
+    clauses[BOUNDS] = Clause(PART, BOUNDS, "every number is one that the kernel's field can hold", "struct kmem_cache")
     evaluated = [one for one in every if one.identifier not in NOT_EVALUATED]
     for identifier in clauses.keys() & NOT_EVALUATED.keys():
         clauses[identifier].cannot(NOT_EVALUATED[identifier])
@@ -64,11 +66,16 @@ def check_caches(state: KernelState, places: Places) -> list[Answer]:
 
 
 def _too_much(cache: CacheState) -> str:
-    slabs, slots = len(cache.slabs) + len(cache.partial), max(cache.oo[1], cache.least[1])
+    slabs, slots = len(cache.slabs) + len(cache.partial), _slots(cache)
     work = slabs * slabs + slabs * slots * slots + slots * slots
     if cache.flags & SLAB_DEBUG_FLAGS:
         return DEBUGGED
     return TOO_LARGE if work > WORK_MAX else ""
+
+
+def _slots(cache: CacheState) -> int:
+    """The most objects that a slab has, or says it has."""
+    return max(cache.oo[1], cache.least[1], *(slab.objects for slab in cache.slabs.values()), 1)
 
 
 def _check_cache(
@@ -80,7 +87,14 @@ def _check_cache(
     clauses: dict[str, Clause],
 ) -> None:
     pages = tuple(sorted({*cache.slabs, *_named(cache)}))
-    machine = cache_machine(text, state, cache, pages)
+    try:
+        machine = cache_machine(text, state, cache, pages)
+    except InputError as error:
+        clauses[BOUNDS].breach(Finding(clauses[BOUNDS].name, f"cache {cache.name}", error.message))
+        for one in evaluated:
+            clauses[one.identifier].cannot(OUT_OF_BOUNDS)
+        return
+    clauses[BOUNDS].checked += 1
 
     def explanation(said: str, about: Elements) -> Finding:
         return _explain(places, cache, pages, said, about)
@@ -146,12 +160,14 @@ class _CacheMachine(RecordedMachine):
 
     def scale(self, state: KernelState) -> dict[str, int]:
         sizes = real_scale(state)
-        cache, slots = state.caches[0], sizes["slots"]
+        cache = state.caches[0]
+        slots = _slots(cache)
         # A dump whose CPUs' lists are longer than they may be is loaded all the same.
         partial = max(sizes["cpu_partial_slabs_max"], *(len(cpu.partial) for cpu in cache.cpu))
         return {
             **sizes,
-            "frames": state.frames, "pageblocks": 1, "objects": state.frames * slots, "pcp_pages": state.frames,
+            "frames": state.frames, "pageblocks": 1, "slots": slots, "positions": slots,
+            "objects": state.frames * slots, "pcp_pages": state.frames,
             "cpu_partial_slabs_max": partial, "oo_order": cache.oo[0], "oo_objects": cache.oo[1],
             "min_order": cache.least[0], "min_objects": cache.least[1], "min_partial": cache.min_partial,
             "cpu_partial_slabs": cache.cpu_partial_slabs, "known_random_seq": int(cache.oo[1] > 0), "gfp": 0,

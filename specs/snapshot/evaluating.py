@@ -7,6 +7,7 @@ listed with the reason, by property or by clause, and is no verdict.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,7 +15,7 @@ from ...model.lang.actions import Clause as Stated
 from ...model.lang.execute import STEP_ERRORS, failure_kind
 from ...model.lang.ir import PropertyIR
 from ...model.lang.records import Record
-from ..loading import Loaded
+from ..loading import Loaded, load
 from .results import Clause, Finding
 
 Elements = Mapping[str, int]
@@ -40,8 +41,15 @@ class Invariant:
     labels: Mapping[str, Sequence[str]]
 
 
-def invariants(loaded: Loaded) -> tuple[Invariant, ...]:
+@functools.cache
+def specification(name: str) -> Loaded:
+    """A built-in specification; lowering one takes longer than evaluating it on a small machine."""
+    return load(name)
+
+
+def invariants(name: str) -> tuple[Invariant, ...]:
     """The invariants of a specification."""
+    loaded = specification(name)
     pairs = zip(loaded.spec.safety, loaded.program.properties, strict=False)
     return tuple(_invariant(item.function, ir, item.origin) for item, ir in pairs if item.kind == "invariant")
 

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from ...model.lang.records import Store
 from ...model.slab_size import order_objects
 from ...model.zone import ZoneMachine
-from ..loading import load
 from ..recorded.lru import lru_text
 from ..recorded.lru_invariants import LruInvariants, row_name
 from ..recorded.lru_states import LruState
@@ -23,7 +22,7 @@ from ..recorded.machine import ZONE_TYPES, real_scale
 from ..recorded.page_flags import FlaggedLru
 from ..recorded.slab_sysfs import x86_64
 from ..recorded.states import CacheState, KernelState, PcpState, ZoneState
-from .evaluating import Elements, evaluate, invariants
+from .evaluating import Elements, evaluate, invariants, specification
 from .files import Files
 from .results import Answer, Clause, Drawn, Finding, Snapshot, drawn
 from .texts import (
@@ -329,7 +328,7 @@ def _state(clause: Clause, stated: Stated, moved: str) -> None:
 
 def watermarks(parsed: Parsed) -> Answer:
     """B17 of specs/zone.py, on a machine with the zones of zoneinfo."""
-    [invariant] = [one for one in invariants(load("zone")) if one.identifier == "B17"]
+    [invariant] = [one for one in invariants("zone") if one.identifier == "B17"]
     clause = Clause(PART, "B17", invariant.name, invariant.origin)
     if "zoneinfo" not in parsed.files.content:
         clause.cannot(parsed.files.reason("zoneinfo"))
@@ -367,7 +366,7 @@ def _zone_machine(name: str, text: ZoneText) -> Any:
 
 def flag_invariants(parsed: Parsed) -> list[Answer]:
     """What specs/lru.py says of the flags of each folio, on those of kpageflags."""
-    loaded = LruInvariants()
+    loaded = LruInvariants(specification("lru"))
     of_flags = [item for item in loaded.invariants if item.identifier in ("L2", "L7")]
     clauses = {item.identifier: Clause(PART, item.identifier, item.function.__name__, item.origin) for item in of_flags}
     reason = ""

@@ -8,15 +8,19 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+from ...model.lang.errors import InputError
 from ..recorded.lru import lru_text
 from ..recorded.lru_comparison import GENERATIONAL, ISOLATED, STATE_RELATIONS, check_state
 from ..recorded.lru_invariants import LruInvariants, row_name
 from ..recorded.lru_states import LruState
 from ..recorded.tally import Difference, Tally
+from .evaluating import specification
 from .places import Places
 from .results import FINDINGS_MAX, Answer, Finding
 
 PART = "LRU"
+BOUNDS = "lists and batches hold what the kernel's can"
+OUT_OF_BOUNDS = "a list or batch holds more than the kernel's can"
 RELATION = "kernel-traces: what holds of every state"
 TASKS = "what tasks have isolated is not in the dump"
 NUMBER = re.compile(r"\bpage (\d+)")
@@ -24,13 +28,20 @@ NUMBER = re.compile(r"\bpage (\d+)")
 
 def check_lru(state: LruState, places: Places) -> list[Answer]:
     """Every invariant and relation of the LRU's lists."""
-    evaluated = LruInvariants()
+    evaluated = LruInvariants(specification("lru"))
     tallies = {row: Tally() for row in STATE_RELATIONS}
     if state.generational:
         for tally in (*evaluated.tallies.values(), *tallies.values()):
             tally.not_predicted[GENERATIONAL] += 1
     else:
-        evaluated.check_state(lru_text(), state)
+        try:
+            evaluated.check_state(lru_text(), state)
+        except InputError as error:
+            tallies[BOUNDS] = Tally(wrong=[Difference(0, "the lists and batches", error.message, "within the bounds")])
+            for tally in evaluated.tallies.values():
+                tally.not_predicted[OUT_OF_BOUNDS] += 1
+        else:
+            tallies[BOUNDS] = Tally(right=1)
         check_state(state, Counter(), tallies)
         if any(state.nr_isolated):
             tallies[ISOLATED].excuse(TASKS)

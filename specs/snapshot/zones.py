@@ -16,8 +16,7 @@ from ...model.lang.errors import InputError
 from ...model.lang.execute import STEP_ERRORS
 from ...model.lang.records import Store, put
 from ...model.zone import ZoneMachine
-from ..loading import load
-from ..recorded.machine import RecordedMachine, model
+from ..recorded.machine import RecordedMachine, model, real_scale
 from ..recorded.states import CacheState, KernelState, Reader
 from .evaluating import Elements, Silent, evaluate, invariants
 from .places import Places
@@ -27,6 +26,7 @@ PART = "pages"
 FRAMES_EVALUATED_MAX = 1 << 20
 """Above this the invariants of single pages are not evaluated: CPython would need hours and gigabytes."""
 TOO_LARGE = f"the machine has more than {FRAMES_EVALUATED_MAX:,} page frames"
+OUT_OF_BOUNDS = "the zones have a number that its field cannot hold"
 NO_REFERENCE = "frames without a reference, on no list: parts of blocks that are not compound, or lost"
 HELD = frozenset({"used", "lru", "head", "tail"})
 UNMANAGED = frozenset({"reserved", "absent"})
@@ -69,14 +69,22 @@ def buddy_flags(reader: Reader, top: Mapping[str, Any], frames: int) -> BuddyFla
 
 def check_pages(state: KernelState, flags: BuddyFlags, places: Places) -> list[Answer]:
     """Every invariant of the page allocator on a state."""
-    loaded = load("zone")
-    every = invariants(loaded)
+    every = invariants("zone")
     clauses = {one.identifier: Clause(PART, one.identifier, one.name, one.origin) for one in every}
     if state.frames > FRAMES_EVALUATED_MAX:
         for clause in clauses.values():
             clause.cannot(TOO_LARGE)
         return [clause.answer() for clause in clauses.values()]
-    zones = _Zones(state, flags)
+    real_scale(replace(state, caches=(_NO_SLABS,)))  # refuses a kernel that the model has no scope for
+    bounds = Clause(PART, "P8", "every number is one that the kernel's field can hold", "struct zone")
+    try:
+        zones = _Zones(state, flags)
+    except InputError as error:
+        bounds.breach(Finding(bounds.name, "the zones", error.message))
+        for clause in clauses.values():
+            clause.cannot(OUT_OF_BOUNDS)
+        return [bounds.answer(), *(clause.answer() for clause in clauses.values())]
+    bounds.checked += 1
     for one in every:
         clause = clauses[one.identifier]
         if one.identifier in SILENT.properties:
@@ -86,7 +94,7 @@ def check_pages(state: KernelState, flags: BuddyFlags, places: Places) -> list[A
         evaluate(one, zones.m, clause, lambda said, about: explain(places, said, about), SILENT.clauses)
     if zones.unreferenced:
         clauses["B4"].cannot(NO_REFERENCE, zones.unreferenced)
-    return [clause.answer() for clause in clauses.values()]
+    return [bounds.answer(), *(clause.answer() for clause in clauses.values())]
 
 
 _NO_SLABS = CacheState(
