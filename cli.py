@@ -80,6 +80,7 @@ relations between reclaim's events, the counters that they add up to. 1 means th
 
 VALIDATE_EPILOG = f"""examples:
   kmemspec validate heap libc.so.6
+  kmemspec validate log calls.jsonl                       the calls of an allocator (JSON lines, mtrace, ltrace)
   kmemspec validate trace trace.txt.xz --cut few.txt      the events alone
   kmemspec validate trace recordings/mid1                 and snapshots and full states, where there are any
 
@@ -237,7 +238,8 @@ def _replay(parser: argparse.ArgumentParser) -> None:
 
 
 def _validate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("contract", metavar="CONTRACT", help="heap or page-allocator; or trace, of a kernel's events")
+    parser.add_argument("contract", metavar="CONTRACT",
+                        help="heap or page-allocator; trace, of a kernel's events; log, of an allocator's calls")
     parser.add_argument("target", metavar="TARGET", help="a library (libc.so.6, ./my.so) or FILE.py:Class; "
                         "a trace (ftrace, trace-cmd report, perf script; .xz, .gz, -) or the directory of a recording")
     parser.add_argument("--seed", type=_natural, default=0, help="seed (default 0)")

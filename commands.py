@@ -535,6 +535,8 @@ def validate(options: argparse.Namespace, session: Session) -> Outcome:
     """Another implementation against a contract, or a kernel's trace against what every trace keeps."""
     if options.contract == "trace":
         return _validate_trace(options, session)
+    if options.contract == "log":
+        return _validate_log(options, session)
     from .specs.contracts import ValidateOptions
     from .specs.contracts import validate as run_validation
     from .views.validation import validation_text
@@ -591,6 +593,26 @@ def _validate_trace(options: argparse.Namespace, session: Session) -> Outcome:
         print("\n" + rejection_text(rejection), end="")
     if options.cut:
         print(f"cut: {options.cut}" if cut else "cut: there is nothing to cut")
+    return found.outcome
+
+
+def _validate_log(options: argparse.Namespace, session: Session) -> Outcome:
+    from .specs.logs.validation import validate_log
+    from .views.logs import cut_text, log_json, log_table, rejection_text
+
+    for place in (options.cut, options.json):
+        check_place(place)
+    with report.Progress() as progress:
+        progress.update(f"log {options.target}")
+        found = validate_log(options.target)
+    if options.json:
+        session.attempt(lambda: session.write(options.json, log_json(found)))
+    report.show(log_table(found), report.console())
+    rejection = found.rejection
+    if rejection is not None:
+        print(rejection_text(rejection), end="")
+        if options.cut:
+            session.attempt(lambda: write_bytes(options.cut, cut_text(rejection).encode("utf-8", "backslashreplace")))
     return found.outcome
 
 

@@ -1,4 +1,4 @@
-"""The fsck for the allocator: recorded states and files hold, each kind of corruption is found, bad files are refused."""
+"""The fsck for the allocator: recorded states and files hold, each kind of corruption is found, bad files refused."""
 
 from __future__ import annotations
 
