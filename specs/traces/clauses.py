@@ -83,8 +83,8 @@ SNAPSHOT_CLAUSES = (SNAP_COUNTS, SNAP_LIVE, SNAP_OBJECTS, SNAP_UNUSED)
 
 @dataclass(frozen=True)
 class Reason:
-    """Why something that looks wrong need not be: `probes` are events that, where they are recorded, leave no room for
-    this reason."""
+    """Why something that looks wrong need not be: `probes` are events that, where all of them are recorded, leave no
+    room for this reason."""
 
     text: str
     probes: tuple[str, ...] = ()
@@ -95,7 +95,7 @@ LOST = Reason("events were lost")
 TIE = Reason("the clock does not tell which of two CPUs was first")
 SWITCHED_ON = Reason("no event of the missing kind had been seen yet: it may have been switched on later")
 PAGES_UNSEEN = Reason(
-    "bulk allocation and compaction take pages with no event", ("page_bulk_alloc", "isolate_free", "isolate_free_ret")
+    "bulk allocation and compaction take pages with no event", ("page_bulk_alloc", "isolate_free_ret")
 )
 SPLIT = Reason("a block may be split with no event (split_page())", ("split_page",))
 HUGE_SPLIT = Reason("a huge page is split with no event")

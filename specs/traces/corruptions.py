@@ -257,7 +257,7 @@ def _pcp(state: Any, choice: random.Random) -> bool:
 
 def _slabs(state: Any) -> list[Any]:
     """Slabs of which some objects are in use, and that no CPU has."""
-    owned = {cpu["slab"] for cache in state["caches"] for cpu in cache["cpu"]}
+    owned = {cpu["slab"] for cache in state["caches"] for cpu in cache["cpu"].values()}
     return [
         slab
         for cache in state["caches"]

@@ -45,6 +45,7 @@ class _Blur:
     until: int
     cpus: set[bytes]
     suspicions: list[Suspicion] = field(default_factory=list)
+    others: list[Clause] = field(default_factory=list)  # of the events that came meanwhile
 
 
 class Judge:
@@ -72,7 +73,9 @@ class Judge:
 
     def shown(self, reason: Reason) -> bool:
         """Whether the events that leave no room for a reason are recorded."""
-        return any(probe in self.recorded or probe.encode() in self.counts for probe in reason.probes)
+        return bool(reason.probes) and all(
+            probe in self.recorded or probe.encode() in self.counts for probe in reason.probes
+        )
 
     def kinds_seen(self, names: Sequence[bytes], number: int) -> bool:
         """Whether all these kinds of events were seen before the event of this number, or are known to be recorded."""
@@ -141,11 +144,12 @@ class Judge:
             and (self.coarse or abs(stamp(now[2]) - stamp(before[2])) <= self.slack)
         )
 
-    def blurred(self, subject: Subject, cpu: bytes) -> bool:
-        """Whether an event of this CPU comes while suspicions about its subject wait."""
+    def blurred(self, subject: Subject, cpu: bytes, clause: Clause) -> bool:
+        """Whether an event of this CPU, which this clause is about, comes while suspicions about its subject wait."""
         blur = self.waiting.get(subject)
         if blur is not None:
             blur.cpus.add(cpu)
+            blur.others.append(clause)
         return blur is not None
 
     def pass_time(self, now: bytes | None) -> None:
@@ -160,6 +164,8 @@ class Judge:
                 else:
                     self.decide(suspicion)
             if len(blur.cpus) > 1:
+                for clause in blur.others:
+                    self.cannot_tell(clause, TIE)
                 self.forget_subject(subject)
 
     # --- lost events, the end

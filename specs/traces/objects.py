@@ -47,7 +47,7 @@ _BULK = re.compile(
 )
 
 _KFREE, _CACHE_FREE = (b"kfree",), (b"kmem_cache_free",)
-_ANY_ALLOC = (b"kmalloc", b"kmem_cache_alloc")
+_KMALLOC, _ANY_ALLOC = (b"kmalloc",), (b"kmalloc", b"kmem_cache_alloc")
 
 Life = tuple[int, bytes, bytes, int, bool]
 """The moment of an allocation, the object's bytes (0: not known), and whether kmalloc() gave it."""
@@ -254,7 +254,7 @@ class ObjectLives:
     # --- what does not fit
 
     def _begins(self, address: int, life: Life | None, line: bytes, now: Moment) -> None:
-        if self.judge.waiting and self.judge.blurred(("object", address), now[1]):
+        if self.judge.waiting and self.judge.blurred(("object", address), now[1], OBJECT):
             return
         if life is not None:
             missing = _KFREE if life[4] else _CACHE_FREE
@@ -266,12 +266,13 @@ class ObjectLives:
     ) -> None:
         """An object is freed that is free. Only the objects of caches with names are allocated in bulk, and those are
         not freed by kfree()."""
-        if self.judge.waiting and self.judge.blurred(("object", address), now[1]):
+        if self.judge.waiting and self.judge.blurred(("object", address), now[1], OBJECT_FREED):
             return
         freed = self.freed.get(address)
         if freed is not None:
-            reasons = () if freed[3] and name is None else (BULK_ALLOCATED,)
-            self._suspect(OBJECT_FREED, address, line, now, freed[:3], reasons, _ANY_ALLOC, "freed",
+            kfree = freed[3] and name is None
+            reasons, missing = ((), _KMALLOC) if kfree else ((BULK_ALLOCATED,), _ANY_ALLOC)
+            self._suspect(OBJECT_FREED, address, line, now, freed[:3], reasons, missing, "freed",
                           f"free since event {freed[0]}")  # fmt: skip
         elif life is None:
             self.judge.cannot_tell(OBJECT_FREED, self.judge.unknown_reason)

@@ -246,7 +246,7 @@ class PageLives:
 
     def _begins(self, clause: Clause, frame: int, line: bytes, now: Moment) -> None:
         """A page is taken though it may be in use."""
-        if self.judge.waiting and self.judge.blurred(("page", frame), now[1]):
+        if self.judge.waiting and self.judge.blurred(("page", frame), now[1], clause):
             return
         life = self.live.get(frame)
         if life is not None:
@@ -255,7 +255,7 @@ class PageLives:
 
     def _ends(self, pfn: int, line: bytes, now: Moment, life: Life | None) -> None:
         """A page is freed though it may be free."""
-        if self.judge.waiting and self.judge.blurred(("page", pfn), now[1]):
+        if self.judge.waiting and self.judge.blurred(("page", pfn), now[1], FREED):
             return
         freed = self.freed.get(pfn)
         if freed is not None:
@@ -282,7 +282,7 @@ class PageLives:
 
     def _repeated(self, pfn: int, line: bytes, now: Moment, freed: tuple[int, bytes, bytes, bool] | None) -> None:
         judge = self.judge
-        if judge.waiting and judge.blurred(("page", pfn), now[1]):
+        if judge.waiting and judge.blurred(("page", pfn), now[1], BATCHED):
             return
         if freed is not None and freed[3]:
             self._suspect(BATCHED, pfn, line, now, freed[:3], (), (), "repeated again",

@@ -191,11 +191,11 @@ class TextChecker:
 
     def _time(self, line: bytes, number: int, cpu: bytes, time: bytes, last: bytes) -> None:
         """The time is not a later one of as many digits."""
+        if time.count(b".") > 1 or not time.replace(b".", b"").isdigit():
+            raise InputError(f"{self.name}: event {number} has the time {time.decode()}", GIVE)
         if not last:
             self.judge.slack = 1 if b"." in time else None
             return
-        if time.count(b".") > 1 or not time.replace(b".", b"").isdigit():
-            raise InputError(f"{self.name}: event {number} has the time {time.decode()}", GIVE)
         own = self.seen.get(cpu)
         if own is not None and stamp(time) < stamp(own[1]):
             self.judge.decide(
