@@ -29,6 +29,7 @@ RECORDINGS = Path(__file__).parent / "data" / "recordings"
 SEEDS = 4
 NEEDS_STATES = {"other-cpu"}
 """Kinds that no text shows: on which CPU a page is taken, is told by that CPU's list alone."""
+CHOSEN = {"other-cpu", "drop-object-alloc", "swapped", "state-list", "state-object", "state-count"}
 SOMETIMES = {"drop-page-alloc", "drop-object-alloc", "other-object", "other-page-freed"}
 """Kinds that the text shows unless the page or object was never seen before."""
 
@@ -39,6 +40,9 @@ def recording(name: str) -> tuple[list[bytes], int, int]:
     source = RECORDINGS / name
     before, after = (read_state(source / f"state_{state}.json.gz") for state in "AB")
     return trace_events(source / "trace.txt.xz"), sum(before.lines), sum(after.lines)
+
+
+ALL_KINDS: tuple[Corruption | StateCorruption, ...] = (*TRACE_KINDS, *STATE_KINDS)
 
 
 def with_states(tmp_path: Path, name: str, kind: Corruption | StateCorruption, seed: int) -> TraceValidation:
@@ -62,7 +66,7 @@ def is_explained(found: TraceValidation) -> bool:
 
 
 def test_there_are_kinds_enough() -> None:
-    names = [kind.name for kind in (*TRACE_KINDS, *STATE_KINDS)]
+    names = [kind.name for kind in ALL_KINDS]
     assert len(set(names)) == len(names) == 25
 
 
@@ -86,8 +90,7 @@ def test_the_text_of_drv1_shows_most_kinds() -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    [kind for kind in (*TRACE_KINDS, *STATE_KINDS) if kind.name in {"other-cpu", "drop-object-alloc", "swapped"}]
-    + [kind for kind in STATE_KINDS if kind.name in {"state-list", "state-object", "state-count"}],
+    [kind for kind in ALL_KINDS if kind.name in CHOSEN],
     ids=lambda kind: kind.name,
 )
 def test_with_full_states_every_kind_is_found(kind: Corruption | StateCorruption, tmp_path: Path) -> None:
@@ -101,8 +104,8 @@ def test_without_probes_some_kinds_are_still_found() -> None:
     lines = trace_events(RECORDINGS / "real2" / "trace.txt.xz")[:30_000]
     sure = {"drop-page-free", "double-page-alloc", "other-order", "misaligned", "other-type", "short-object", "earlier"}
     hopeless = {"other-cpu", "drop-page-alloc", "drop-object-alloc", "double-object-alloc"}
-    found = {kind.name: text_finds(corrupted(lines, kind, 1, 2000, 20_000)) for kind in TRACE_KINDS if kind.name in sure}
-    assert all(found.values()), found
+    for kind in TRACE_KINDS:
+        assert kind.name not in sure or text_finds(corrupted(lines, kind, 1, 2000, 20_000)), kind.name
     kinds = [kind for kind in TRACE_KINDS if kind.name in hopeless]
     assert not any(text_finds(corrupted(lines, kind, 1, 2000)) for kind in kinds)
 
@@ -112,13 +115,13 @@ def test_corruptions_are_the_same_for_the_same_seed() -> None:
     for kind in TRACE_KINDS:
         one, again, other = (corrupted(lines, kind, seed, first, last) for seed in (1, 1, 2))
         assert one == again != other
-        assert 1 <= sum(old != new for old, new in zip(lines, one, strict=False)) or len(one) != len(lines)
+        assert one != lines
     with pytest.raises(InputError, match="no place for misaligned"):
         corrupted(lines[:3], next(kind for kind in TRACE_KINDS if kind.name == "misaligned"), 1)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [*TRACE_KINDS, *STATE_KINDS], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", ALL_KINDS, ids=lambda kind: kind.name)
 @pytest.mark.parametrize("name", ["drv1", "mid1", "mid2"])
 def test_every_kind_is_found_in_every_recording_with_states(
     name: str, kind: Corruption | StateCorruption, tmp_path: Path

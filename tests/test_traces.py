@@ -213,7 +213,7 @@ FAULTS: dict[str, Callable[[Trace], Trace]] = {
     "object-size": lambda t: t.kmalloc(O + 0x40, 65, 64),
     "object-alloc": lambda t: t.kmalloc(O),
     "object-free": lambda t: t.kfree(O).kfree(O),
-    "cache-size": lambda t: t.kmalloc(O + 0x9000, 32, 32).kfree(O + 0x9000, "filp"),
+    "cache-size": lambda t: t.kmalloc(O + 0x9000, 32, 32).kfree(O + 0x9000, "filp").kfree(O, "filp"),
     "slab-spacing": lambda t: t.kmalloc(O + 0x20),
     "slab-page": lambda t: t.kmalloc(MAPPED + 0x210000),
     "slab-free": lambda t: t.free(0x102),
@@ -232,7 +232,7 @@ def test_what_is_right_is_accepted() -> None:
 def test_each_clause_can_be_broken(name: str) -> None:
     trace = FAULTS[name](start())
     checker = trace.check(*PROBES)
-    last = len(trace.lines)
+    last = len(trace.lines) - (name == "cache-size")
     assert {(one.clause.name, one.number) for one in checker.judge.violations} == {(name, last)}
     assert trace.results[name].violated == 1
 
@@ -286,6 +286,12 @@ def test_paths_without_events_unless_probes_show_them() -> None:
     assert [one.clause.name for one in start().alloc(0x102).check().judge.violations] == ["page-alloc"]
 
 
+def test_a_cache_may_be_made_anew() -> None:
+    trace = start().kmalloc(O + 0x9000, 32, 32).kmalloc(O + 0x9020, 32, 32)
+    trace.kfree(O + 0x9000, "filp").kfree(O + 0x9020, "filp")
+    assert only(trace, "cache-size") == {clauses.MADE_ANEW.text: 1}
+
+
 def test_parts_of_a_block() -> None:
     split = clauses.SPLIT.text
     assert only(start().alloc(0x220, 2).free(0x221).free(0x220).alloc(0x221), "page-order") == {split: 1}
@@ -302,6 +308,9 @@ def test_lost_events_void_what_was_known() -> None:
     late = start().event("kfree: call_site=f+0x1/0x2 ptr=(nil)", cpu=1).alloc(0x103)
     late.lines.append("CPU:1 [LOST 77 EVENTS]")
     assert only(late, "page-alloc", *PROBES) == {LOST: 1}
+    dropped = start().event("kfree: call_site=f+0x1/0x2 ptr=(nil)", cpu=1).alloc(0x103)
+    dropped.lines.append("CPU:1 [77 EVENTS DROPPED]")
+    assert only(dropped, "page-alloc", *PROBES) == {LOST: 1}
     header = start().alloc(0x103)
     header.lines.insert(0, "# entries-in-buffer/entries-written: 5/9   #P:2")
     header.event("kfree: call_site=f+0x1/0x2 ptr=(nil)", cpu=1)
@@ -380,6 +389,25 @@ def test_a_cut_says_what_was_recorded_where_that_matters(tmp_path: Path) -> None
     cut = tmp_path / "cut.txt"
     cut.write_text(rejection.cut_text)
     assert [one.number for one in validate_trace(cut).rejections] == [rejection.number]
+
+
+def test_a_recording_whose_buffer_was_full(tmp_path: Path) -> None:
+    trace = start().event("kfree: call_site=f+0x1/0x2 ptr=(nil)", cpu=1).alloc(0x103)
+    (tmp_path / "trace.txt").write_text("\n".join(trace.lines) + "\n")
+    assert validate_trace(tmp_path).outcome is Outcome.VIOLATED
+    (tmp_path / "per_cpu_stats.txt").write_text("== cpu0\ndropped events: 0\n== cpu1\ndropped events: 9\n")
+    assert validate_trace(tmp_path).outcome is Outcome.UNKNOWN
+
+
+def test_states_of_another_kernel_tell_nothing(tmp_path: Path) -> None:
+    for file in ("trace.txt.xz", "state_A.json.gz", "state_B.json.gz"):
+        data = (RECORDINGS / "drv1" / file).read_bytes()
+        if file.startswith("state"):
+            data = gzip.compress(gzip.decompress(data).replace(b'"6.1.', b'"6.12.', 1))
+        (tmp_path / file).write_bytes(data)
+    found = validate_trace(tmp_path)
+    assert [one.outcome for one in found.strengths] == [Outcome.HOLDS, Outcome.UNKNOWN]
+    assert "is of Linux 6.12" in found.strengths[1].notes[0]
 
 
 # --- snapshots

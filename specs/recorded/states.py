@@ -26,6 +26,10 @@ ADDRESS_MAX = (1 << 64) - 1
 COUNT_MAX = (1 << 63) - 1
 
 
+class OtherReleaseError(InputError):
+    """A state of a kernel that the model is not about."""
+
+
 @dataclass(frozen=True)
 class PcpState:
     """struct per_cpu_pages of one CPU: its lists by pindex, first page first; and what this CPU has counted of
@@ -159,7 +163,8 @@ def open_state(path: Path) -> tuple[Reader, Mapping[str, Any]]:
     if top.get("format") != FORMAT:
         raise InputError(f"{path}: the format is {top.get('format')!r}", f"this version reads {FORMAT}")
     if not str(top.get("release")).startswith(RELEASE):
-        raise InputError(f"{path} is of Linux {str(top.get('release'))[:40]}", f"the model is that of Linux {RELEASE}x")
+        release = str(top.get("release"))[:40]
+        raise OtherReleaseError(f"{path} is of Linux {release}", f"the model is that of Linux {RELEASE}x")
     return reader, top
 
 

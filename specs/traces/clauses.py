@@ -102,6 +102,7 @@ HUGE_SPLIT = Reason("a huge page is split with no event")
 BULK_ALLOCATED = Reason("kmem_cache_alloc_bulk() has no event", ("slab_bulk_alloc",))
 SILENTLY_FREED = Reason("kvfree_rcu(), kfree_bulk() and kmem_cache_free_bulk() have no event", ("slab_bulk_free",))
 UNSHOWN = Reason("the probes do not show the whole array of a bulk operation")
+MADE_ANEW = Reason("a cache may have been destroyed, and another one of its name made")
 HASHED = Reason("the addresses of objects are hashed, or where pages begin is not known")
 NOT_COUNTED = Reason("free_one_page() counts no PGFREE, when the per-CPU lists are locked")
 SHORT = Reason("memory is short: the zone that is taken depends on what CPUs have still to count, and on locks")
@@ -111,7 +112,7 @@ EXCUSES = frozenset(
     {
         *(one.text for one in (LOST, TIE, SWITCHED_ON, PAGES_UNSEEN, SPLIT, HUGE_SPLIT, BULK_ALLOCATED)),
         SILENTLY_FREED.text, UNSHOWN.text, NOT_COUNTED.text, SHORT.text,
-        vmscan.OTHER, vmscan.HUGE, vmscan.UNEVICTABLE, vmscan.BUFFER_HEADS,
+        MADE_ANEW.text, vmscan.OTHER, vmscan.HUGE, vmscan.UNEVICTABLE, vmscan.BUFFER_HEADS,
         tally.SHRUNK, tally.SHRUNK_BY_ALL, tally.UNSEEN, tally.UNKNOWN_CACHE, SHRINKING, AT_WORK,
     }
 )  # fmt: skip

@@ -32,7 +32,7 @@ FASTER = re.compile(rb".{16,}?-(\d{1,9}) +\[(\d{1,5})\] \S+ +(\d[\d.]{0,29}): (\
 """The same head for ftrace's own text alone."""
 SETTING = re.compile(rb"\w{1,20} ?= ?\w{1,20}\s*$")
 """What `trace-cmd report` prints first: `cpus=2`, `version = 7`."""
-LOST = re.compile(rb"CPU:(\d{1,5}) \[LOST (?:(\d+) )?EVENTS\]")
+LOST = re.compile(rb"CPU:(\d{1,5}) \[(?:LOST )?(?:(\d{1,18}) )?EVENTS(?: DROPPED)?\]")
 WRITTEN = re.compile(rb"entries-in-buffer/entries-written: (\d+)/(\d+)")
 NUMBERED = re.compile(rb"# event (\d{1,15})$")
 """What a cut of a trace says before each line: the number that the event has in the whole trace."""

@@ -15,6 +15,7 @@ from ..contracts.contract import Clause
 from .clauses import (
     BULK_ALLOCATED,
     CACHE,
+    MADE_ANEW,
     OBJECT,
     OBJECT_FREED,
     SILENTLY_FREED,
@@ -64,6 +65,7 @@ class ObjectLives:
         self.count = 0
         self.freed: dict[int, tuple[int, bytes, bytes, bool]] = {}  # and whether by kfree()
         self.sizes: dict[bytes, tuple[int, int]] = {}  # by cache: its objects' bytes, and the event that showed it
+        self.changed: dict[bytes, tuple[int, Suspicion]] = {}  # by cache: its size before the last change of it
         self.base: int | None = None  # address >> 12 of page 0
         self.votes: Counter[int] = Counter()
         self.handlers: dict[bytes, Handler] = {
@@ -291,13 +293,27 @@ class ObjectLives:
     def _other_size(
         self, address: int, name: bytes, life: Life, known: tuple[int, int], line: bytes, now: Moment
     ) -> None:
+        """An object of another size is freed to a cache. Unless the size before comes again, it is another cache."""
         said = name.decode("utf-8", "replace")
         suspicion = Suspicion(
             CACHE, now[0], line, ("object", address), f"{address:#x}: {life[3]} bytes, freed to {said}",
             f"{known[0]} bytes as by event {known[1]}", (life[0], known[1]),
         )  # fmt: skip
-        self.judge.suspect(suspicion, now, life[:3])
+        before = self.changed.pop(name, None)
+        if before is not None and before[0] == life[3]:
+            self.judge.evidence.update((now[0], life[0]))
+            self.judge.suspect(before[1], now)
+        elif before is not None:
+            self.judge.cannot_tell(CACHE, MADE_ANEW)
+            self.changed[name] = (known[0], suspicion)
+        else:
+            self.changed[name] = (known[0], suspicion)
         self.sizes[name] = (life[3], now[0])
+
+    def finish(self) -> None:
+        """The trace is over."""
+        for _ in self.changed:
+            self.judge.cannot_tell(CACHE, MADE_ANEW)
 
     def _suspect_number(self, clause: Clause, address: int, line: bytes, number: int, observed: str) -> None:
         self.judge.decide(Suspicion(clause, number, line, ("object", address), f"{address:#x}: {observed}", "no less"))

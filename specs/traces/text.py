@@ -6,7 +6,7 @@ number, its task's context) is worked out only when it does not fit. Nothing is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +68,7 @@ class TextChecker:
         self.tied_time, self.ties = b"", 0
         self.seen: dict[bytes, tuple[int, bytes]] = {}  # by CPU: number and time of its last event
         self.first_of: dict[bytes, tuple[int, bytes]] = {}  # by CPU: its first event
+        self.dropped: Mapping[int, int] = {}  # by CPU: events that were dropped after its last one
         self.on_marker = on_marker
         self.handlers: dict[bytes, Handler] = {
             **self.pages.handlers,
@@ -140,6 +141,8 @@ class TextChecker:
     def _comment(self, line: bytes) -> None:
         if line.startswith(b"CPU:"):
             lost = LOST_LINE.match(line)
+            if lost is None and (b"LOST" in line or b"DROPPED" in line):
+                raise InputError(f"{self.name} says {_shown(line)}", "that is of no format that is known")
             if lost is not None:
                 last = self.seen.get(b"%03d" % int(lost[1]), self.seen.get(lost[1], (0, b"")))[0]
                 self._lost(last, int(lost[2] or 1))
@@ -221,9 +224,13 @@ class TextChecker:
     def finish(self) -> tuple[ClauseResult, ...]:
         """Decide what is left, and add up."""
         judge = self.judge
+        for cpu, count in self.dropped.items():
+            judge.cannot_tell(TIME, LOST, count)
+            judge.excuse_after(self.seen.get(b"%03d" % cpu, (0, b""))[0])
         if judge.coarse and judge.several:
             self.reclaim.excuse(TIE)
         reclaim = self.reclaim.finish()
+        self.objects.finish()
         judge.finish()
         found = []
         for clause in TEXT_CLAUSES:

@@ -17,7 +17,7 @@ from ...model.lang.verdict import Outcome, combine
 from ..contracts.contract import Clause
 from ..recorded.comparison import compare_recording
 from ..recorded.lru_comparison import TRACES, compare_lru, only_lru
-from ..recorded.states import read_state
+from ..recorded.states import OtherReleaseError, read_state
 from ..recorded.tally import ZONES, Difference, Row
 from .clauses import CPUS, EXCUSES, SHORT
 from .explanation import Rejection, Where, explain
@@ -86,6 +86,18 @@ def switched_on(directory: Path) -> tuple[str, ...]:
     return tuple(word.rpartition(":")[2] for word in data.decode("utf-8", "replace").split())
 
 
+def dropped_events(directory: Path) -> dict[int, int]:
+    """By CPU, how many events a recording's file `per_cpu_stats.txt` says were dropped because its buffer was full."""
+    try:
+        text = (directory / "per_cpu_stats.txt").read_bytes()[: 1 << 20].decode("utf-8", "replace")
+    except OSError:
+        return {}
+    parts = re.split(r"^== cpu(\d{1,5})$", text, flags=re.MULTILINE)
+    found = {int(cpu): re.search(r"^dropped events: (\d{1,15})$", part, re.MULTILINE)
+             for cpu, part in zip(parts[1::2], parts[2::2], strict=False)}  # fmt: skip
+    return {cpu: int(match[1]) for cpu, match in found.items() if match is not None and int(match[1])}
+
+
 def validate_trace(
     path: Path, strengths: Sequence[str] = STRENGTHS, progress: Progress = lambda what: None
 ) -> TraceValidation:
@@ -100,6 +112,8 @@ def validate_trace(
         files = read_snapshots(directory / "snaps.tar.xz")
         snapshots = SnapshotChecker(str(directory / "snaps.tar.xz"), files, checker)
     progress("text")
+    if directory:
+        checker.dropped = dropped_events(directory)
     found = [_strength(TEXT, check_text(trace, checker), started)]
     wrong = [_first(checker.judge.violations)]
     if snapshots is not None:
@@ -113,11 +127,14 @@ def validate_trace(
     )
     if directory and STATES in strengths and all((directory / name).exists() for name in STATE_FILES):
         progress("states")
-        stated, differences = _states(directory, trace, checker)
+        try:
+            stated, differences = _states(directory, trace, checker)
+            state = read_state(directory / STATE_FILES[0])
+            where = Where(state.vmemmap_base, state.page_offset_base >> 12)
+        except OtherReleaseError as error:
+            stated, differences = StrengthResult(STATES, Outcome.UNKNOWN, (), 0.0, (str(error),)), []
         found.append(stated)
         wrong.append(_first(differences))
-        state = read_state(directory / STATE_FILES[0])
-        where = Where(state.vmemmap_base, state.page_offset_base >> 12)
     progress("explaining")
     evidence = checker.judge.evidence
     rejections = [one for some in wrong if some for one in explain(trace, some, where, evidence, recorded)]
