@@ -39,6 +39,7 @@ from .texts import (
 from .zones import FRAMES_EVALUATED_MAX, REQUESTS, TOO_LARGE
 
 PART = "files"
+ONE_BY_ONE = "the counts of a cache are files that are read one after another"
 AT_WORK = "the machine was at work: buddyinfo was another one at the end"
 ALLOCATED = "the machine was at work: pages were allocated or freed between the first file and the last"
 ONCE = "buddyinfo was read once: files that were read at different times need not agree"
@@ -243,10 +244,11 @@ def slab_geometry(parsed: Parsed) -> Iterator[Stated]:
         size, order, objects = (cache.get(key, 0) for key in ("slab_size", "order", "objs_per_slab"))
         right = size > 0 and order <= 10 and objects == order_objects(geometry, order, size)
         right = right and cache.get("object_size", 0) <= size
-        right = right and cache.get("partial", 0) <= cache.get("slabs", 0)
-        right = right and cache.get("objects", 0) <= cache.get("total_objects", 0) <= cache.get("slabs", 0) * objects
         found = ", ".join(f"{key} {value}" for key, value in cache.items())
         yield Stated(right, f"cache {name}", found)
+        bounded = cache.get("partial", 0) <= cache.get("slabs", 0)
+        bounded = bounded and cache.get("objects", 0) <= cache.get("total_objects", 0) <= cache.get("slabs", 0) * objects
+        yield Stated(bounded, f"cache {name}", found, cannot="" if bounded else ONE_BY_ONE)
 
 
 def slabinfo_is_sysfs(parsed: Parsed) -> Iterator[Stated]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ..contracts.contract import Clause
 from ..recorded import tally, vmscan
 from ..recorded.lru_comparison import SHRINKING
-from ..snapshot.file_check import AT_WORK
+from ..snapshot.file_check import AT_WORK, ONE_BY_ONE
 
 TIME = Clause("time", "the time of one CPU's events never goes back")
 NUMBERS = Clause("numbers", "an order is 0 to 10, and no number of pages or bytes is out of all proportion")
@@ -113,7 +113,7 @@ EXCUSES = frozenset(
         *(one.text for one in (LOST, TIE, SWITCHED_ON, PAGES_UNSEEN, SPLIT, HUGE_SPLIT, BULK_ALLOCATED)),
         SILENTLY_FREED.text, UNSHOWN.text, NOT_COUNTED.text, SHORT.text,
         MADE_ANEW.text, vmscan.OTHER, vmscan.HUGE, vmscan.UNEVICTABLE, vmscan.BUFFER_HEADS,
-        tally.SHRUNK, tally.SHRUNK_BY_ALL, tally.UNSEEN, tally.UNKNOWN_CACHE, SHRINKING, AT_WORK,
+        tally.SHRUNK, tally.SHRUNK_BY_ALL, tally.UNSEEN, tally.UNKNOWN_CACHE, SHRINKING, AT_WORK, ONE_BY_ONE,
     }
 )  # fmt: skip
 """Reasons that excuse something that looks wrong, or cut a check short. All others only say of what nothing is known:
