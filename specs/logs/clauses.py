@@ -12,8 +12,10 @@ DISJOINT = HEAP.clause("disjoint")
 ALIGNED = Clause("aligned", "a block is aligned as the log or its call declares; of a buddy allocator, to its own size")
 IN_BOUNDS = Clause("in-bounds", "a block lies whole inside the arena")
 CAPACITY = HEAP.clause("capacity")
-EXACT_SUCCESS = Clause(PAGE_ALLOCATOR.clause("exact-success").name,
-                       "a buddy allocator refuses a request only when no aligned run of that many units is free")  # fmt: skip
+EXACT_SUCCESS = Clause(
+    PAGE_ALLOCATOR.clause("exact-success").name,
+    "a buddy allocator refuses a request only when no aligned run of that many units is free",
+)
 DOUBLE_FREE = Clause("double-free", "a block is freed once")
 FOREIGN_FREE = Clause("foreign-free", "only what the allocator gave is freed")
 REALLOC = Clause("realloc-live", "only a live block is resized")

@@ -35,8 +35,8 @@ class Call:
 
 @dataclass(frozen=True)
 class Header:
-    """What a log says of the allocator. `complete`: it shows every call, from the first on; `whole`: every call from its
-    first line on."""
+    """What a log says of the allocator. `complete`: nothing was live when it begins; `whole`: every call from then on
+    is in it."""
 
     format: str
     kind: str = "heap"

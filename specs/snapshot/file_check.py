@@ -247,7 +247,8 @@ def slab_geometry(parsed: Parsed) -> Iterator[Stated]:
         found = ", ".join(f"{key} {value}" for key, value in cache.items())
         yield Stated(right, f"cache {name}", found)
         bounded = cache.get("partial", 0) <= cache.get("slabs", 0)
-        bounded = bounded and cache.get("objects", 0) <= cache.get("total_objects", 0) <= cache.get("slabs", 0) * objects
+        total = cache.get("total_objects", 0)
+        bounded = bounded and cache.get("objects", 0) <= total <= cache.get("slabs", 0) * objects
         yield Stated(bounded, f"cache {name}", found, cannot="" if bounded else ONE_BY_ONE)
 
 
