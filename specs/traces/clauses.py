@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ..contracts.contract import Clause
 from ..recorded import tally, vmscan
-from ..recorded.lru_comparison import SHRINKING
+from ..recorded.lru_comparison import NAMELESS, SHRINKING
 from ..snapshot.file_check import AT_WORK, ONE_BY_ONE
 
 TIME = Clause("time", "the time of one CPU's events never goes back")
@@ -106,6 +106,8 @@ MADE_ANEW = Reason("a cache may have been destroyed, and another one of its name
 HASHED = Reason("the addresses of objects are hashed, or where pages begin is not known")
 NOT_COUNTED = Reason("free_one_page() counts no PGFREE, when the per-CPU lists are locked")
 SHORT = Reason("memory is short: the zone that is taken depends on what CPUs have still to count, and on locks")
+WHOSE = Reason(NAMELESS)
+OTHERS = Reason(vmscan.OTHER)
 NO_EVENTS = Reason("the trace has no events of this")
 
 EXCUSES = frozenset(
@@ -113,7 +115,8 @@ EXCUSES = frozenset(
         *(one.text for one in (LOST, TIE, SWITCHED_ON, PAGES_UNSEEN, SPLIT, HUGE_SPLIT, BULK_ALLOCATED)),
         SILENTLY_FREED.text, UNSHOWN.text, NOT_COUNTED.text, SHORT.text,
         MADE_ANEW.text, vmscan.OTHER, vmscan.HUGE, vmscan.UNEVICTABLE, vmscan.BUFFER_HEADS,
-        tally.SHRUNK, tally.SHRUNK_BY_ALL, tally.UNSEEN, tally.UNKNOWN_CACHE, SHRINKING, AT_WORK, ONE_BY_ONE,
+        tally.INTERRUPT, tally.SHRUNK, tally.SHRUNK_BY_ALL,
+        tally.UNSEEN, tally.UNKNOWN_CACHE, SHRINKING, NAMELESS, AT_WORK, ONE_BY_ONE,
     }
 )  # fmt: skip
 """Reasons that excuse something that looks wrong, or cut a check short. All others only say of what nothing is known:

@@ -88,6 +88,11 @@ class ReclaimLives:
                 )
             self.reported[row] = len(tally.wrong)
 
+    def reclaimed_before(self, number: int) -> bool:
+        """Whether a task had to reclaim memory itself before the event of this number."""
+        first = self.judge.first.get(b"mm_vmscan_direct_reclaim_begin")
+        return first is not None and first < number
+
     def short(self, number: int) -> bool:
         """Whether kswapd was awake, or a task reclaimed memory itself, at the event of this number."""
         return next((short for since, short in reversed(self.shortages) if since <= number), False)

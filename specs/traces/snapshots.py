@@ -16,12 +16,13 @@ from pathlib import Path
 from ..contracts.contract import Clause
 from ..snapshot.file_check import check_files
 from ..snapshot.files import Files, archives
-from ..snapshot.results import Answer
+from ..snapshot.results import Snapshot
 from ..snapshot.texts import read_counters, read_words
 from .clauses import (
     LOST,
     NO_EVENTS,
     NOT_COUNTED,
+    OTHERS,
     PAGES_UNSEEN,
     SILENTLY_FREED,
     SNAP_COUNTS,
@@ -29,6 +30,7 @@ from .clauses import (
     SNAP_OBJECTS,
     SNAP_UNUSED,
     SNAPSHOT_CLAUSES,
+    WHOSE,
     Reason,
 )
 from .judging import Subject, Suspicion
@@ -47,6 +49,24 @@ _LRU, _SLAB, _BUDDY, _MMAP = 1 << 5, 1 << 7, 1 << 10, 1 << 11
 def read_snapshots(path: Path) -> dict[str, Files]:
     """The files of each snapshot in an archive: members `snap_NAME/FILE`. Raises InputError."""
     return {files.name.rpartition("/")[2].removeprefix("snap_"): files for files in archives(path)}
+
+
+def rows_of(snapshots: Mapping[str, Snapshot]) -> tuple[list[ClauseResult], list[Suspicion]]:
+    """What checks of snapshots said: the rows of equal clauses added up, and what is broken."""
+    rows: dict[Clause, tuple[int, int, Counter[str]]] = {}
+    wrong: list[Suspicion] = []
+    for name, snapshot in snapshots.items():
+        for answer in snapshot.answers:
+            clause = Clause(f"{answer.identifier} {answer.name}", answer.origin)
+            held, broken, unknown = rows.get(clause, (0, 0, Counter()))
+            unknown.update(answer.unknown)
+            rows[clause] = (held + answer.checked - answer.broken, broken + answer.broken, unknown)
+            for finding in answer.findings:
+                said = f"{name}, {finding.about}: {finding.found}"
+                wrong.append(Suspicion(clause, 0, b"", ("snapshot", 0), said, clause.name))
+    results = [ClauseResult(clause, held, broken, tuple(sorted(unknown.items())))
+               for clause, (held, broken, unknown) in rows.items()]  # fmt: skip
+    return results, wrong
 
 
 @dataclass
@@ -128,19 +148,12 @@ class SnapshotChecker:
 
     def finish(self) -> tuple[tuple[ClauseResult, ...], list[Suspicion]]:
         """Compare what needs no events, and the counters between snapshots; add up."""
-        rows: dict[Clause, tuple[int, int, Counter[str]]] = {}
-        wrong: list[Suspicion] = []
-        for name, files in self.snapshots.items():
-            for answer in check_files(files, name).answers:
-                self._take_over(name, answer, rows, wrong)
+        snapshots = {f"snapshot {name}": check_files(files, name) for name, files in self.snapshots.items()}
+        results, wrong = rows_of(snapshots)
         order = [name for name, file in self.begun if file == VMSTAT and self._file(name, VMSTAT)]
         for before, after in pairwise(order):
             self._compare_counters(before, after)
         lost = self.text.judge.unknown_reason is LOST
-        results = [
-            ClauseResult(clause, held, broken, tuple(sorted(unknown.items())))
-            for clause, (held, broken, unknown) in rows.items()
-        ]
         for clause, tally in self.tallies.items():
             if lost and tally.wrong:
                 tally.unknown[LOST.text] += len(tally.wrong)
@@ -153,18 +166,6 @@ class SnapshotChecker:
     def _file(self, name: str, file: str) -> bytes:
         files = self.snapshots.get(name)
         return b"" if files is None else files.content.get(file, b"")
-
-    def _take_over(
-        self, name: str, answer: Answer, rows: dict[Clause, tuple[int, int, Counter[str]]], wrong: list[Suspicion]
-    ) -> None:
-        """What the check of one snapshot says of one of its clauses."""
-        clause = Clause(f"{answer.identifier} {answer.name}", answer.origin)
-        held, broken, unknown = rows.get(clause, (0, 0, Counter()))
-        unknown.update(answer.unknown)
-        rows[clause] = (held + answer.checked - answer.broken, broken + answer.broken, unknown)
-        for finding in answer.findings:
-            said = f"snapshot {name}, {finding.about}: {finding.found}"
-            wrong.append(Suspicion(clause, 0, b"", ("snapshot", 0), said, clause.name))
 
     def _check(
         self,
@@ -233,10 +234,12 @@ class SnapshotChecker:
         compare("pgalloc", last[0].allocated - first[1].allocated, last[1].allocated - first[0].allocated, None, unseen)
         compare("pgfree", last[0].released - first[1].released, last[1].released - first[0].released, NOT_COUNTED, None)
         nothing = None if any(name.startswith(b"mm_vmscan_lru_") for name in judge.counts) else NO_EVENTS
+        vmscan = self.text.reclaim.vmscan
+        doubt = OTHERS if vmscan.others else WHOSE if vmscan.nameless else None
         for name, event, bounded in _RECLAIM:
             inside = last[0].reclaim[event] - first[1].reclaim[event]
             around = last[1].reclaim[event] - first[0].reclaim[event]
-            compare(name, inside, around if bounded else ANY, None, nothing)
+            compare(name, inside, around if bounded else ANY, doubt, doubt or nothing)
 
 
 _RECLAIM: Sequence[tuple[str, str, bool]] = (

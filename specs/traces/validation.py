@@ -18,14 +18,15 @@ from ..contracts.contract import Clause
 from ..recorded.comparison import compare_recording
 from ..recorded.lru_comparison import TRACES, compare_lru, only_lru
 from ..recorded.states import OtherReleaseError, read_state
-from ..recorded.tally import ZONES, Difference, Row
+from ..recorded.tally import INTERRUPT, ZONES, Difference, Row
+from ..snapshot.state_check import check_state_file
 from .clauses import CPUS, EXCUSES, SHORT
 from .explanation import Rejection, Where, explain
 from .judging import Subject, Suspicion
 from .lines import numbered_lines
 from .objects import KERNEL_HALF
 from .pages import STRUCT_PAGE_BYTES
-from .snapshots import SnapshotChecker, read_snapshots
+from .snapshots import SnapshotChecker, read_snapshots, rows_of
 from .text import ClauseResult, TextChecker, check_text
 
 TEXT, SNAPSHOTS, STATES = STRENGTHS = ("text", "snapshots", "states")
@@ -178,10 +179,12 @@ def _states(directory: Path, trace: Path, text: TextChecker) -> tuple[StrengthRe
     ]
     rows: list[Row] = []
     notes: list[str] = []
+    unreached = False  # whether the lock-step did not come to the end with all its lists
     try:
         if not only_lru(directory):
             exact = compare_recording(directory)
-            rows += _unless_short((*exact.during, *exact.at_end), text)
+            unreached = exact.stopped_at is not None or exact.slabs_until is not None
+            rows += _followed((*exact.during, *exact.at_end), text)
             if exact.stopped_at is not None:
                 notes.append(f"too many differences: not followed after event {exact.stopped_at:,}")
             if exact.slabs_until is not None:
@@ -195,25 +198,35 @@ def _states(directory: Path, trace: Path, text: TextChecker) -> tuple[StrengthRe
     results.insert(0, ClauseResult(CPUS, len(text.first_of) - len(strangers), len(strangers), ()))
     pairs = [(row, difference) for row in rows for difference in row.wrong[:100]]
     pairs.sort(key=lambda pair: pair[1].line or 1 << 62)
+    broken: list[Suspicion] = []
+    if unreached and not any(row.wrong for row in rows):
+        # What the lock-step says nothing about, the state's own invariants still do.
+        answers, broken = rows_of({"state B": check_state_file(directory / STATE_FILES[1])})
+        results += answers
     lines = _lines_of(trace, [difference.line for _, difference in pairs if difference.line])
     suspicions = [_suspicion(row, difference, lines.get(difference.line, b"")) for row, difference in pairs]
     found = _strength(STATES, tuple(results), started)
     if notes and found.outcome is Outcome.HOLDS and not rows:
         found = replace(found, outcome=Outcome.UNKNOWN)
-    return replace(found, notes=tuple(notes)), [*strangers, *suspicions]
+    return replace(found, notes=tuple(notes)), [*strangers, *suspicions, *broken]
 
 
-def _unless_short(rows: Sequence[Row], text: TextChecker) -> list[Row]:
-    """The rows; but where the model first took another zone while memory was short, nothing that differs from there on
-    can be told."""
-    differing = [(difference.line, row.what) for row in rows for difference in row.wrong if difference.line]
+def _followed(rows: Sequence[Row], text: TextChecker) -> list[Row]:
+    """The rows. But nothing that differs can be told from where the lock-step cannot be followed: the model took
+    another zone while memory was short, or anything else in the turmoil after tasks had to reclaim it (a CPU's lists
+    are locked by another one, and drained by it); or the order of a free and an interrupt's free is not recorded."""
+    differing = [(one.line, row.what, one.reason) for row in rows for one in row.wrong if one.line]
     if not differing:
         return list(rows)
-    line, what = min(differing)
-    if what != ZONES or not text.reclaim.short(line):
+    line, what, said = min(differing)
+    if said == INTERRUPT:
+        reason = said
+    elif (what == ZONES and text.reclaim.short(line)) or text.reclaim.reclaimed_before(line):
+        reason = SHORT.text
+    else:
         return list(rows)
     return [
-        replace(row, wrong=(), not_predicted=(*row.not_predicted, (SHORT.text, len(row.wrong)))) if row.wrong else row
+        replace(row, wrong=(), not_predicted=(*row.not_predicted, (reason, len(row.wrong)))) if row.wrong else row
         for row in rows
     ]
 
