@@ -123,6 +123,7 @@ def refused_when_all_is_free(log: list[Record]) -> None:
 
 @kind("one-size", "bbu_slab")
 def an_object_of_another_size(log: list[Record]) -> None:
+    log[0]["object_size"] = 48
     log[nth(log, "alloc", 40)]["size"] = 40
 
 

@@ -393,6 +393,24 @@ def test_a_state_that_was_cut_down_to_the_lru(name: str) -> None:
     assert {answer.part for answer in found.answers} == {"LRU"}
 
 
+def test_another_release_is_held_to_what_holds_of_any(small: Data, tmp_path: Path) -> None:
+    data = {**copy.deepcopy(small), "release": "6.12.1"}
+    cpu_slab_not_frozen(data)
+    found = checked(data, tmp_path)
+    assert found.outcome is Outcome.HOLDS
+    assert any("the model is that of Linux 6.1" in reason for answer in found.answers for reason in answer.unknown)
+    entry_twice_on_a_list(data)
+    assert {"P1", "B7"} <= broken(checked(data, tmp_path)).keys()
+
+
+def test_isolated_pageblocks_cannot_be_told(small: Data, tmp_path: Path) -> None:
+    data = copy.deepcopy(small)
+    data["pageblock_migratetype"][0] = 4
+    found = checked(data, tmp_path)
+    assert found.outcome is Outcome.HOLDS
+    assert all(answer.unknown for answer in found.answers if answer.identifier.startswith("B"))
+
+
 def test_findings_are_drawn_with_their_lists(small: Data, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = copy.deepcopy(small)
     slab_on_two_partial_lists(data)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ...model.lang.errors import InputError
@@ -47,7 +47,8 @@ class Header:
     source: str = ""
     complete: bool = False
     whole: bool = True
-    small_align: int | None = field(default=None)
+    small_align: int | None = None
+    object_size: int | None = None
 
     @property
     def by_address(self) -> bool:
@@ -81,6 +82,9 @@ def reader_for(file: str, line: str) -> Reader:
         return Ltrace(file)
     remedy = 'give JSON lines ({"op": "alloc", …}), mtrace text or lines `malloc(24) = 0x…`'
     raise InputError(f"{file}:1: this is no call log", remedy)
+
+
+_HEADER_NUMBERS = ("arena", "align", "min_block", "first", "object_size")
 
 
 class JsonLines:
@@ -142,7 +146,7 @@ class JsonLines:
         kind, source = data.get("kind", "heap"), data.get("source", "")
         if not isinstance(kind, str) or not isinstance(source, str):
             raise bad_line(self.file, number, "kind or source is not a text", JSON_LINES)
-        values = {name: self._number(data, name, number) for name in ("arena", "align", "min_block", "first")}
+        values = {name: self._number(data, name, number) for name in _HEADER_NUMBERS}
         align = values["align"]
         if align is not None and (align == 0 or align & (align - 1)):
             raise bad_line(self.file, number, f"align {align} is no power of two", JSON_LINES)
@@ -151,6 +155,7 @@ class JsonLines:
         return Header(
             JSON_LINES, kind[:NAME_MAX], values["arena"], align, values["min_block"], values["first"] or 0,
             source[:NAME_MAX], complete=data.get("midway") is not True, whole=data.get("partial") is not True,
+            object_size=values["object_size"],
         )  # fmt: skip
 
 

@@ -60,15 +60,14 @@ class LogOracle:
         self.counts: Counter[str] = Counter()
         self.peak = 0
         self.granted_empty = 0
-        self.object_size: int | None = None
         self.units = self._units()
 
     def _units(self) -> FreePages | None:
-        """The free units of a buddy allocator."""
+        """The free units of a buddy allocator of which enough is known."""
         header = self.header
-        if header.kind != "buddy" or header.arena is None:
+        if header.kind != "buddy" or header.arena is None or header.min_block is None:
             return None
-        pages = header.arena // (header.min_block or 1)
+        pages = header.arena // header.min_block
         if not 1 <= pages <= UNITS_MAX:
             self._cannot(of.EXACT_SUCCESS, of.LARGE_ARENA)
             return None
@@ -174,7 +173,7 @@ class LogOracle:
 
     def _room(self, block: Block) -> int:
         """What a block takes up: of a buddy allocator, its size rounded up."""
-        return 1 << self._order(block.size) if self.header.kind == "buddy" else block.size
+        return 1 << self._order(block.size) if self.units is not None else block.size
 
     def _order(self, size: int) -> int:
         """The order in bytes of a buddy's block."""
@@ -186,7 +185,7 @@ class LogOracle:
         align = call.align or header.align
         if header.small_align is not None and call.align is None and block.size < (header.align or 1):
             align = header.small_align
-        if header.kind == "buddy":
+        if self.units is not None:
             offset, align = block.address - header.first, max(align or 1, 1 << self._order(block.size))
         if align is None:
             self._cannot(of.ALIGNED, of.NO_ALIGNMENT)
@@ -198,13 +197,13 @@ class LogOracle:
         return self._breach(of.ALIGNED, call, message)
 
     def _sized(self, call: Call, block: Block) -> Breach | None:
-        if self.header.kind != "slab":
+        wanted = self.header.object_size
+        if wanted is None:
             return None
-        self.object_size = self.object_size or block.size
         self.held[of.ONE_SIZE.name] += 1
-        if block.size == self.object_size:
+        if block.size == wanted:
             return None
-        return self._breach(of.ONE_SIZE, call, f"{block.size} bytes, in a cache of objects of {self.object_size}")
+        return self._breach(of.ONE_SIZE, call, f"{block.size} bytes, in a cache of objects of {wanted}")
 
     def _refused(self, call: Call) -> Breach | None:
         """A request was not met: could it have been?"""

@@ -169,8 +169,8 @@ def _explain(target: str, header: Header, breach: Breach, accepted: int) -> Reje
     )  # fmt: skip
 
 
-_NEED_OTHERS = (of.ONE_SIZE, of.CAPACITY)
-"""Here another block says what the size is, or that so much was given."""
+_NEED_OTHERS = (of.CAPACITY,)
+"""Here another block says that so much was given."""
 
 
 def _told(target: str, last: int) -> Iterator[_Told]:

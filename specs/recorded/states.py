@@ -156,13 +156,13 @@ def state_of(reader: Reader, top: Mapping[str, Any], name: str) -> KernelState:
     )
 
 
-def open_state(path: Path) -> tuple[Reader, Mapping[str, Any]]:
+def open_state(path: Path, any_release: bool = False) -> tuple[Reader, Mapping[str, Any]]:
     """The content of a state's file, of a format and a kernel that are known, and what reads it."""
     reader = Reader(str(path))
     top = reader.mapping(_json(path), "the file")
     if top.get("format") != FORMAT:
         raise InputError(f"{path}: the format is {top.get('format')!r}", f"this version reads {FORMAT}")
-    if not str(top.get("release")).startswith(RELEASE):
+    if not any_release and not str(top.get("release")).startswith(RELEASE):
         release = str(top.get("release"))[:40]
         raise OtherReleaseError(f"{path} is of Linux {release}", f"the model is that of Linux {RELEASE}x")
     return reader, top

@@ -265,8 +265,7 @@ def one_list(places: Places) -> Answer:
             if cpu.slab is not None:
                 cpu_slab[cpu.slab] = cpu_slab.get(cpu.slab, 0) + 1
     for page, caches in places.slabs.items():
-        lists = [one for one in places.on.get(page, ()) if one.what in ("partial", "cpu partial")]
-        times = sum(one.pages.count(page) for one in lists) + cpu_slab.get(page, 0)
+        times = places.times[True, page] + cpu_slab.get(page, 0)
         clause.check(len(caches) == 1 and times <= 1, _slab_finding(places, clause, page, cpu_slab.get(page, 0)))
     return clause.answer()
 

@@ -17,6 +17,7 @@ from ..recorded.tally import Difference, Tally
 from .evaluating import specification
 from .places import Places
 from .results import FINDINGS_MAX, Answer, Finding
+from .zones import FRAMES_EVALUATED_MAX, TOO_LARGE
 
 PART = "LRU"
 BOUNDS = "lists and batches hold what the kernel's can"
@@ -30,9 +31,9 @@ def check_lru(state: LruState, places: Places) -> list[Answer]:
     """Every invariant and relation of the LRU's lists."""
     evaluated = LruInvariants(specification("lru"))
     tallies = {row: Tally() for row in STATE_RELATIONS}
-    if state.generational:
+    if state.generational or state.frames > FRAMES_EVALUATED_MAX:
         for tally in (*evaluated.tallies.values(), *tallies.values()):
-            tally.not_predicted[GENERATIONAL] += 1
+            tally.not_predicted[GENERATIONAL if state.generational else TOO_LARGE] += 1
     else:
         try:
             evaluated.check_state(lru_text(), state)

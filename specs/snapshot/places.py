@@ -7,6 +7,7 @@ order or a cache can show the lists that it is about.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ PCP_TYPES = 3
 THP_ORDER = 9
 PCP_ORDERS = 4
 LISTS_DRAWN = 4
+BLOCKS = ("free", "pcp")
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,10 @@ class Places:
         self.state = state
         self.lists = (*_zone_lists(state), *_cache_lists(state), *_lru_lists(lru))
         self.on: dict[int, list[PageList]] = {}
+        self.times: Counter[tuple[bool, int]] = Counter()  # (of a cache, page): entries on lists of blocks, or of slabs
         for one in self.lists:
+            if one.what in BLOCKS or one.cache is not None:
+                self.times.update((one.cache is not None, page) for page in one.pages)
             for page in dict.fromkeys(one.pages):
                 self.on.setdefault(page, []).append(one)
         self.slabs: dict[int, list[CacheState]] = {}

@@ -16,7 +16,7 @@ from ...model.lang.errors import InputError
 from ...model.lang.execute import STEP_ERRORS
 from ...model.lang.records import Store, put
 from ...model.zone import ZoneMachine
-from ..recorded.machine import RecordedMachine, model, real_scale
+from ..recorded.machine import KERNEL_ISOLATE, RecordedMachine, model, real_scale
 from ..recorded.states import CacheState, KernelState, Reader
 from .evaluating import Elements, Silent, evaluate, invariants
 from .places import Places
@@ -26,6 +26,7 @@ PART = "pages"
 FRAMES_EVALUATED_MAX = 1 << 20
 """Above this the invariants of single pages are not evaluated: CPython would need hours and gigabytes."""
 TOO_LARGE = f"the machine has more than {FRAMES_EVALUATED_MAX:,} page frames"
+ISOLATED = "there are isolated pageblocks, which this reader of states has no place for"
 OUT_OF_BOUNDS = "the zones have a number that its field cannot hold"
 NO_REFERENCE = "frames without a reference, on no list: parts of blocks that are not compound, or lost"
 HELD = frozenset({"used", "lru", "head", "tail"})
@@ -75,6 +76,10 @@ def check_pages(state: KernelState, flags: BuddyFlags, places: Places) -> list[A
         for clause in clauses.values():
             clause.cannot(TOO_LARGE)
         return [clause.answer() for clause in clauses.values()]
+    if _isolated(state):
+        for clause in clauses.values():
+            clause.cannot(ISOLATED)
+        return [clause.answer() for clause in clauses.values()]
     real_scale(replace(state, caches=(_NO_SLABS,)))  # refuses a kernel that the model has no scope for
     bounds = Clause(PART, "P8", "every number is one that the kernel's field can hold", "struct zone")
     try:
@@ -103,6 +108,11 @@ _NO_SLABS = CacheState(
     nr_partial=0, nr_slabs=0, total_objects=0, partial=(),
 )  # fmt: skip
 """The page allocator's machine has a cache, of which nothing is asked."""
+
+
+def _isolated(state: KernelState) -> bool:
+    blocks = any(len(area) > KERNEL_ISOLATE and area[KERNEL_ISOLATE] for zone in state.zones for area in zone.free_area)
+    return blocks or any(kind >= KERNEL_ISOLATE for kind in state.pageblock_migratetype)
 
 
 class _Zones:
@@ -207,10 +217,8 @@ def explain(places: Places, said: str, about: Elements) -> Finding:
 def one_place(places: Places) -> Answer:
     """A block is on one free list or per-CPU list, once: a second list would take it off the first one's links."""
     clause = Clause(PART, "P1", "a block is on one list, once", "list_add(): __list_add_valid()")
-    for page, lists in places.on.items():
-        mine = [one for one in lists if one.what in ("free", "pcp")]
-        if mine:
-            times = sum(one.pages.count(page) for one in mine)
+    for (of_cache, page), times in places.times.items():
+        if not of_cache:
             clause.check(times == 1, _about(places, clause, page))
     return clause.answer()
 
@@ -219,6 +227,14 @@ def one_use(places: Places) -> Answer:
     """No frame is in two of: free blocks, blocks of per-CPU lists, slabs, folios of the LRU."""
     clause = Clause(PART, "P2", "a frame has one use", "(the allocator's purpose: no double allocation)")
     uses: dict[int, str] = {}
+    if places.state.frames > FRAMES_EVALUATED_MAX:
+        clause.cannot(TOO_LARGE)
+        return clause.answer()
+    named = sum(1 << order for _, order, _ in _blocks(places))
+    if named > 2 * places.state.frames:
+        said = f"{named:,} pages are named, and there are {places.state.frames:,} frames"
+        clause.breach(Finding(clause.name, "all lists", said))
+        return clause.answer()
     for first, order, use in _blocks(places):
         frames = range(first, min(first + (1 << order), places.state.frames))
         others = Counter(uses[frame] for frame in frames if uses.get(frame, use) != use)
