@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import lzma
+import random
 import re
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +17,7 @@ import pytest
 from kmemspec.cli import main
 from kmemspec.model.lang.errors import InputError
 from kmemspec.model.lang.verdict import Outcome
-from kmemspec.specs.recorded.vmscan import UNEVICTABLE
+from kmemspec.specs.recorded.vmscan import OTHER, UNEVICTABLE
 from kmemspec.specs.traces import clauses
 from kmemspec.specs.traces.lines import numbered_lines
 from kmemspec.specs.traces.text import ClauseResult, TextChecker, check_text
@@ -253,6 +255,15 @@ def test_relations_of_reclaim_are_clauses() -> None:
     trace.event("mm_vmscan_lru_isolate: isolate_mode=0 classzone=2 order=0 nr_requested=32 nr_scanned=3 nr_skipped=0 "
                 "nr_taken=5 lru=inactive_anon", pid=9)  # fmt: skip
     assert {one.clause.name for one in trace.check().judge.violations} == {"isolate-taken"}
+
+
+def test_other_reclaims_excuse_what_they_may_disturb() -> None:
+    trace = start().event("mm_vmscan_direct_reclaim_begin: order=0 gfp_flags=GFP_KERNEL", pid=9)
+    isolated = "mm_vmscan_lru_isolate: isolate_mode=0 classzone=2 order=3 nr_requested=32 nr_scanned=3 nr_skipped=0 "
+    trace.event(isolated + "nr_taken=0 lru=inactive_anon", pid=9)
+    assert {one.clause.name for one in trace.check().judge.violations} == {"isolate-reclaim"}
+    trace.event("mm_vmscan_memcg_reclaim_begin: order=0 gfp_flags=GFP_KERNEL", pid=9)
+    assert only(trace, "isolate-reclaim") == {OTHER: 1}
 
 
 # --- what cannot be told, and why
@@ -507,6 +518,33 @@ def test_bad_traces_are_one_line(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_damaged_lines_are_an_answer_or_an_error() -> None:
+    """Never anything else, wherever a line is damaged."""
+    for name in ("drv1/trace.txt.xz", "swap2/vmscan.txt.xz", "lost2/trace_pipe.txt.xz"):
+        lines = [line for number, line in numbered_lines(RECORDINGS / name) if number <= 1500]
+        for seed in range(60):
+            choice = random.Random(seed)
+            damaged = list(lines)
+            for _ in range(choice.choice((1, 3, 30))):
+                at = choice.randrange(len(damaged))
+                line = bytearray(damaged[at])
+                kind = choice.randrange(4)
+                if kind == 0:
+                    line[choice.randrange(len(line))] = choice.randrange(256)
+                elif kind == 1:
+                    del line[choice.randrange(len(line)) :]
+                elif kind == 2:
+                    longer = b"9" * choice.choice((1, 5, 20))
+                    line = bytearray(re.sub(rb"\d+", lambda match, new=longer: new, bytes(line), count=3))  # type: ignore[misc]
+                else:
+                    line = bytearray(choice.choice((b"CPU:9 [LOST EVENTS]", b"# event 99999999", damaged[0])))
+                damaged[at] = bytes(line)
+            checker = TextChecker("damaged")
+            with contextlib.suppress(InputError):
+                checker.read(damaged)
+                checker.finish()
 
 
 def test_bad_places_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

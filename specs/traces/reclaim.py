@@ -6,21 +6,23 @@ are freed only those that a task frees in the midst of shrinking a list.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from ..contracts.contract import Clause
-from ..recorded.ftrace import PageFreed
+from ..recorded.ftrace import MAX_ORDER, PageFreed
 from ..recorded.tally import Tally
-from ..recorded.vmscan import Vmscan
+from ..recorded.vmscan import OF_RECLAIM, PRIORITY, SUM, Vmscan
 from ..recorded.vmscan_events import parsers
-from .clauses import VMSCAN, Reason
+from .clauses import OTHERS, VMSCAN, Reason
 from .judging import Judge, Suspicion
 from .lines import CONTEXT
 from .pages import FRAMES_MAX, Handler, PageLives
 
 TASKS_MAX = 1 << 16
 SHORTAGES_MAX = 1 << 16
+_ORDER = re.compile(rb" order=(\d{1,9})")
 _SHORTAGE = (b"mm_vmscan_kswapd", b"mm_vmscan_direct")
 
 _FAST = ("mm_lru_insertion", "mm_lru_activate")
@@ -36,8 +38,8 @@ class ReclaimLives:
         self.right: Counter[Clause] = Counter()
         self.parsers = {name.encode(): parser for name, parser in parsers(FRAMES_MAX).items() if name not in _FAST}
         self.shrinking = False
+        self.others = False  # whether there were reclaims of other kinds
         self.shortages: list[tuple[int, bool]] = []  # from which event on memory was short, and was not
-        self.reported: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()  # what the events say of the kernel's counters
         self.handlers: dict[bytes, Handler] = dict.fromkeys(self.parsers, self.read)
         self._free = pages.handlers[b"mm_page_free"]
@@ -47,7 +49,7 @@ class ReclaimLives:
     def read(self, line: bytes, end: int, number: int, cpu: bytes, time: bytes, task: bytes) -> bool:
         name = _name(line, end)
         context = CONTEXT.match(line)
-        head = (number, int(cpu), int(task), "....." if context is None else context[1].decode())
+        head = (number, int(cpu), int(task), "....." if context is None else context[1].decode("utf-8", "replace"))
         try:
             event = self.parsers[name](head, line[end:].decode("utf-8", "replace"))
         except (KeyError, ValueError):
@@ -66,12 +68,14 @@ class ReclaimLives:
         return True
 
     def page_freed(self, line: bytes, end: int, number: int, cpu: bytes, time: bytes, task: bytes) -> bool:
-        if self.shrinking:
+        if not self._free(line, end, number, cpu, time, task):
+            return False
+        order = _ORDER.search(line, end) if self.shrinking else None
+        if order is not None:
             context = CONTEXT.match(line)
-            head = (number, int(cpu), int(task), "....." if context is None else context[1].decode())
-            order = int(line[line.rindex(b"=") + 1 :] or b"0") if line[-1:].isdigit() else 0
-            self.vmscan.read(PageFreed(*head, 0, min(order, 10)), inside=True)
-        return self._free(line, end, number, cpu, time, task)
+            head = (number, int(cpu), int(task), "....." if context is None else context[1].decode("utf-8", "replace"))
+            self.vmscan.read(PageFreed(*head, 0, min(int(order[1]), MAX_ORDER)), inside=True)
+        return True
 
     def written(self, line: bytes, end: int, number: int, cpu: bytes, time: bytes, task: bytes) -> bool:
         return self.pages.on_lru(line, end, number, cpu, time, task) and self.read(line, end, number, cpu, time, task)
@@ -79,14 +83,14 @@ class ReclaimLives:
     def _report(self, line: bytes) -> None:
         """What the last event broke."""
         for row, tally in self.vmscan.tallies.items():
-            for wrong in tally.wrong[self.reported[row] :]:
+            for wrong in tally.wrong:
                 self.judge.decide(
                     Suspicion(
                         VMSCAN[row], wrong.line, line, ("task", int(wrong.about.removeprefix("task "))),
                         f"{wrong.about}: {wrong.recorded}", wrong.predicted,
                     )
                 )
-            self.reported[row] = len(tally.wrong)
+            tally.wrong.clear()
 
     def reclaimed_before(self, number: int) -> bool:
         """Whether a task had to reclaim memory itself before the event of this number."""
@@ -97,20 +101,21 @@ class ReclaimLives:
         """Whether kswapd was awake, or a task reclaimed memory itself, at the event of this number."""
         return next((short for since, short in reversed(self.shortages) if since <= number), False)
 
-    def excuse(self, reason: Reason) -> None:
-        """Between CPUs nothing is known of the order of events."""
-        for row, clause in VMSCAN.items():
+    def excuse(self, reason: Reason, rows: Collection[str] = tuple(VMSCAN)) -> None:
+        """What these relations found may have this reason: between CPUs nothing is known of the order of events, or
+        there are reclaims of other kinds."""
+        found = {VMSCAN[row] for row in rows}
+        for clause in found:
             if self.judge.violated[clause]:
                 self.judge.cannot_tell(clause, reason, self.judge.violated[clause])
                 self.judge.violated[clause] = 0
-                self.judge.violations = [one for one in self.judge.violations if one.clause is not clause]
-            self.reported[row] = len(self.vmscan.tallies[row].wrong)
+        self.judge.violations = [one for one in self.judge.violations if one.clause not in found]
 
     def forget(self) -> None:
         """Events were lost: count what was right, and begin anew."""
         self._add_up()
+        self.others = self.others or self.vmscan.others
         self.vmscan = Vmscan(self.pages.huge)
-        self.reported.clear()
         self.shrinking = False
 
     def _add_up(self) -> None:
@@ -121,6 +126,8 @@ class ReclaimLives:
         self.counts += self.vmscan.counts
 
     def finish(self) -> Mapping[Clause, Tally]:
+        if self.others or self.vmscan.others:
+            self.excuse(OTHERS, (OF_RECLAIM, PRIORITY, SUM))
         self.vmscan.finish()
         self._add_up()
         return {clause: Tally(right=self.right[clause]) for clause in VMSCAN.values()}
