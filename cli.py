@@ -78,6 +78,29 @@ relations between reclaim's events, the counters that they add up to. 1 means th
 {STATUS}"""
 
 
+VALIDATE_EPILOG = f"""examples:
+  kmemspec validate heap libc.so.6
+  kmemspec validate log calls.jsonl                       the calls of an allocator (JSON lines, mtrace, ltrace)
+  kmemspec validate trace trace.txt.xz --cut few.txt      the events alone
+  kmemspec validate trace recordings/mid1                 and snapshots and full states, where there are any
+
+A trace is accepted (0), rejected (1) or cannot be told (3): then the reasons are counted, such as lost events, clocks
+that do not order CPUs, paths of the kernel that have no event.
+
+{STATUS}"""
+
+SNAPSHOT_EPILOG = f"""examples:
+  kmemspec snapshot check state.json.gz -o broken.svg     a dump's state: every list, counter and freelist
+  kmemspec snapshot check recordings/mid2/snap_end        copies of /proc/buddyinfo, zoneinfo, kpageflags, slabinfo, …
+  kmemspec snapshot check /                               this machine, read-only
+  kmemspec snapshot take --vmcore vmcore --vmlinux vmlinux -o state.json.gz
+
+The invariants are those of the specifications, evaluated on the snapshot at its full size. What a snapshot cannot say,
+or a file that cannot be read, is listed with the reason, and is no violation.
+
+{STATUS}"""
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, as all our errors are."""
 
@@ -126,8 +149,9 @@ def build_parser() -> argparse.ArgumentParser:
     _faults(command("faults", "the catalogue of faults, a fault as a diff, and the kill matrix", FAULTS_EPILOG))
     _graph(command("graph", "a picture of a trace, of a flow, or of all states of a tiny scope", GRAPH_EPILOG))
     _replay(command("replay", "run a trace again, in CPython, and compare every state"))
-    _validate(command("validate", "another implementation against a contract"))
+    _validate(command("validate", "another implementation against a contract, or a kernel's trace", VALIDATE_EPILOG))
     _fidelity(command("fidelity", "the model beside recordings of a real kernel", FIDELITY_EPILOG))
+    _snapshot(command("snapshot", "a state of a real kernel's allocator against every invariant", SNAPSHOT_EPILOG))
     _explain(command("explain", "what a property says, where it comes from and which faults it catches"))
     return parser
 
@@ -215,11 +239,15 @@ def _replay(parser: argparse.ArgumentParser) -> None:
 
 
 def _validate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("contract", metavar="CONTRACT", help="heap, page-allocator, object-cache or lru")
+    parser.add_argument(
+        "contract", metavar="CONTRACT",
+        help="heap, page-allocator, object-cache or lru; trace, of a kernel's events; log, of an allocator's calls",
+    )
     parser.add_argument(
         "target", metavar="TARGET",
         help="FILE.py:Class, package.module:function, a C library (libc.so.6, ./my.so) that exports malloc, any C "
-        "library by a description (my.toml), or a program that speaks JSON lines ('command:./my --flags')",
+        "library by a description (my.toml), or a program that speaks JSON lines ('command:./my --flags'); a trace "
+        "(ftrace, trace-cmd report, perf script; .xz, .gz, -) or the directory of a recording; a log of calls",
     )
     parser.add_argument("--seed", type=_natural, default=0, help="seed (default 0)")
     parser.add_argument("--examples", type=_positive, default=500, metavar="N", help="sequences to try (default 500)")
@@ -237,6 +265,8 @@ def _validate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report", metavar="DIR", help="write words, picture and reproducer of each finding, and JSON, into DIR"
     )
+    parser.add_argument("--strength", metavar="LIST", help="of a trace: some of text,snapshots,states (default: all)")
+    parser.add_argument("--cut", metavar="FILE", help="of a trace: write the few events that are enough to reject it")
     parser.add_argument("--json", metavar="FILE", help=JSON_HELP.replace("verdicts", "result"))
 
 
@@ -246,6 +276,21 @@ def _fidelity(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--fault", metavar="ID", help="with this fault in the model (see kmemspec faults)")
     parser.add_argument("--json", metavar="FILE", help=JSON_HELP.replace("verdicts", "table"))
+
+
+def _snapshot(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="what", metavar="check|take", required=True)
+    check = actions.add_parser("check", help="check states, directories of files, or / for this machine",
+                               epilog=SNAPSHOT_EPILOG)  # fmt: skip
+    check.add_argument("target", nargs="*", metavar="FILE", help="state_*.json(.gz), a directory or tar archive, or /")
+    check.add_argument("--live", action="store_true", help="check this machine, as / does")
+    check.add_argument("-o", "--output", metavar="FILE.svg", help="draw what is found broken, with its lists")
+    check.add_argument("--json", metavar="FILE", help=JSON_HELP)
+    take = actions.add_parser("take", help="make a state from a live kernel or a crash dump, through drgn",
+                              epilog=SNAPSHOT_EPILOG)  # fmt: skip
+    take.add_argument("--vmcore", metavar="FILE", help="a crash dump (default: the running kernel)")
+    take.add_argument("--vmlinux", metavar="FILE", help="the kernel with its debug information")
+    take.add_argument("-o", "--output", metavar="FILE", required=True, help="the state, state.json.gz")
 
 
 def _explain(parser: argparse.ArgumentParser) -> None:

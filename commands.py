@@ -584,7 +584,11 @@ def _answers(loaded: Loaded) -> list[explain_view.Answer]:
 
 
 def validate(options: argparse.Namespace, session: Session) -> Outcome:
-    """Another implementation against a contract."""
+    """Another implementation against a contract, or a kernel's trace against what every trace keeps."""
+    if options.contract == "trace":
+        return _validate_trace(options, session)
+    if options.contract == "log":
+        return _validate_log(options, session)
     from .specs.contracts import ValidateOptions
     from .specs.contracts import validate as run_validation
     from .views.validation import report_files, validation_text
@@ -645,6 +649,48 @@ def number_of_scope(text: str) -> tuple[str, int]:
     return name, value
 
 
+def _validate_trace(options: argparse.Namespace, session: Session) -> Outcome:
+    from .specs.traces.validation import STRENGTHS, validate_trace
+    from .views.traces import rejection_text, trace_json, trace_table
+
+    strengths = _chosen(options.strength, STRENGTHS)
+    for place in (options.cut, options.json):
+        check_place(place)
+    with report.Progress() as line:
+        found = validate_trace(Path(options.target), strengths, lambda what: line.update(f"{options.target}: {what}"))
+    cut = next((one for one in found.rejections if one.cut_text), None)
+    if options.cut and cut:
+        session.attempt(lambda: session.write(options.cut, cut.cut_text))
+    if options.json:
+        session.attempt(lambda: session.write(options.json, trace_json(found)))
+    report.show(trace_table(found), report.console())
+    for rejection in found.rejections:
+        print("\n" + rejection_text(rejection), end="")
+    if options.cut:
+        print(f"cut: {options.cut}" if cut else "cut: there is nothing to cut")
+    return found.outcome
+
+
+def _validate_log(options: argparse.Namespace, session: Session) -> Outcome:
+    from .specs.logs.validation import validate_log
+    from .views.logs import cut_text, log_json, log_table, rejection_text
+
+    for place in (options.cut, options.json):
+        check_place(place)
+    with report.Progress() as progress:
+        progress.update(f"log {options.target}")
+        found = validate_log(options.target)
+    if options.json:
+        session.attempt(lambda: session.write(options.json, log_json(found)))
+    report.show(log_table(found), report.console())
+    rejection = found.rejection
+    if rejection is not None:
+        print(rejection_text(rejection), end="")
+        if options.cut:
+            session.attempt(lambda: write_bytes(options.cut, cut_text(rejection).encode("utf-8", "backslashreplace")))
+    return found.outcome
+
+
 def fidelity(options: argparse.Namespace, session: Session) -> Outcome:
     """Recordings of a real kernel beside the model."""
     from .specs.recorded.comparison import compare_recording
@@ -675,6 +721,50 @@ def fidelity(options: argparse.Namespace, session: Session) -> Outcome:
         report.show(lru_table(lists, options.fault), console)
     right = [*(one.exact for one in pages), *(one.holds for one in lists)]
     return Outcome.HOLDS if all(right) else Outcome.VIOLATED
+
+
+def snapshot(options: argparse.Namespace, session: Session) -> Outcome:
+    """A state of a real kernel's allocator: checked, or taken."""
+    return _check_snapshots(options, session) if options.what == "check" else _take_snapshot(options)
+
+
+def _check_snapshots(options: argparse.Namespace, session: Session) -> Outcome:
+    from .specs.snapshot.checking import LIVE, check_snapshot
+    from .views.snapshot import findings_text, snapshot_json, snapshot_svg, snapshot_table
+
+    targets = list(dict.fromkeys([*options.target, *([LIVE] if options.live else [])]))
+    if not targets:
+        raise InputError("no snapshot is named", "name a state, a directory of files, or / for this machine")
+    for place in (options.output, options.json):
+        check_place(place)
+    with report.Progress() as line:
+        found = [one for target in targets for one in check_snapshot(target, line.update)]
+    if options.json:
+        session.attempt(lambda: session.write(options.json, snapshot_json(found)))
+    # The picture is of the first snapshot that is broken, or of the first.
+    chosen = next((one for one in found if one.outcome is Outcome.VIOLATED), found[0])
+    if options.output:
+        session.attempt(lambda: session.write(options.output, snapshot_svg(chosen)))
+    console = report.console()
+    for number, one in enumerate(found):
+        if number:
+            print()
+        report.show(snapshot_table(one), console)
+        print(findings_text(one), end="")
+    if options.output and not session.unwritten:
+        print(f"picture: {options.output}")
+    outcomes = {one.outcome for one in found}
+    return next(one for one in (Outcome.VIOLATED, Outcome.HOLDS, Outcome.UNKNOWN) if one in outcomes)
+
+
+def _take_snapshot(options: argparse.Namespace) -> Outcome:
+    from .specs.snapshot.drgn_reader import take
+
+    check_place(options.output)
+    content = take(options.vmcore, options.vmlinux)
+    write_bytes(options.output, content)
+    print(f"state: {options.output}")
+    return Outcome.HOLDS
 
 
 # --- what the commands share
@@ -916,5 +1006,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Session], Outcome]] = {
     "replay": replay,
     "validate": validate,
     "fidelity": fidelity,
+    "snapshot": snapshot,
     "explain": explain,
 }

@@ -501,7 +501,7 @@ def test_corrupted_flags_are_found(tmp_path: Path, corruption: str) -> None:
         assert rows(found)[row].wrong
     else:
         invariants = LruInvariants()
-        machine = page_flags.FlaggedLru(lru_text(), thp2.before, file)
+        machine = page_flags.FlaggedLru(lru_text(), thp2.before, page_flags.flag_words(file))
         invariants.check_flags(machine.m, thp2.before, "changed")
         assert invariants.tallies[row].wrong
 

@@ -39,6 +39,8 @@ END_ROWS = (
     FREE_LISTS, PCP_LISTS, PAGE_COUNTERS, PAGEBLOCKS, LIVE, CPU_LISTS, CPU_PARTIAL, NODE_PARTIAL, SLABS, CACHE_COUNTERS,
 )  # fmt: skip
 """The rows of the table that are about the last state."""
+PAGE_ROWS = (FREE_LISTS, PCP_LISTS, CPU_PARTIAL, NODE_PARTIAL)
+"""Those of them whose things are lists of pages."""
 NEW_CACHE = "the cache was created after the first state"
 
 Progress = Callable[[str, int, int], None]
@@ -133,7 +135,16 @@ class _State:
         if recorded == predicted:
             tally.right += 1
         else:
-            tally.wrong.append(Difference(0, about, _shown(recorded), _shown(predicted)))
+            pages = _moved(recorded, predicted) if row in PAGE_ROWS else ()
+            tally.wrong.append(Difference(0, about, _shown(recorded), _shown(predicted), pages=pages))
+
+
+def _moved(recorded: Sequence[int], predicted: Sequence[int]) -> tuple[int, ...]:
+    """The first pages that only one of two lists has, or that they have at different places."""
+    odd = set(recorded) ^ set(predicted)
+    if not odd:
+        odd = {one for one, other in zip(recorded, predicted, strict=True) if one != other}
+    return tuple(page for page in (*recorded, *predicted) if page in odd)[:4]
 
 
 def _shown(value: Any) -> str:

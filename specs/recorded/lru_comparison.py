@@ -349,11 +349,16 @@ def _compare_sleeps(found: _Counters, counts: Counter[str], asleep: Sequence[boo
 def _states(before: LruState, after: LruState, isolated: Sequence[Counter[bool]]) -> dict[str, Tally]:
     tallies = {row: Tally() for row in STATE_RELATIONS}
     for state, taken in zip((before, after), isolated, strict=True):
-        one = _State(state, tallies)
-        one.check_lists()
-        one.check_batches()
-        one.check_counters(taken)
+        check_state(state, taken, tallies)
     return tallies
+
+
+def check_state(state: LruState, isolated: Counter[bool], tallies: dict[str, Tally]) -> None:
+    """The relations inside one state; `isolated`: pages that tasks had isolated, by their type."""
+    one = _State(state, tallies)
+    one.check_lists()
+    one.check_batches()
+    one.check_counters(isolated)
 
 
 class _State:

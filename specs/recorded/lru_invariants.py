@@ -40,8 +40,8 @@ VIOLATIONS_MAX = 20
 class LruInvariants:
     """The invariants, and how often each held."""
 
-    def __init__(self) -> None:
-        self.loaded: Loaded = load("lru")
+    def __init__(self, loaded: Loaded | None = None) -> None:
+        self.loaded: Loaded = loaded or load("lru")
         self.invariants = [item for item in self.loaded.spec.safety if item.kind == "invariant"]
         self.tallies = {row_name(item): Tally() for item in self.invariants}
 

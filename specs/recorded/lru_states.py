@@ -96,22 +96,26 @@ def compact(state: LruState) -> tuple[LruState, tuple[int, ...]]:
 
 def read_lru_state(path: Path) -> LruState:
     """The LRU's part of a file state_*.json.gz; raises InputError."""
-    reader, top = open_state(path)
-    state = _state(reader, top, path)
+    return lru_state_of(*open_state(path), name_of(path))
+
+
+def lru_state_of(reader: Reader, top: Mapping[str, Any], name: str) -> LruState:
+    """The LRU's part of a file that has been opened."""
+    state = _state(reader, top, name)
     # A page that is there twice is a finding; this is about how long it takes to find it.
     if sum(len(state.folio(page)) for pages in state.lists for page in pages) > 2 * state.frames:
         reader.refuse("lru", "lists of pages that there are")
     return state
 
 
-def _state(reader: Reader, top: Mapping[str, Any], path: Path) -> LruState:
+def _state(reader: Reader, top: Mapping[str, Any], name: str) -> LruState:
     cpus, frames, lines = size_of(reader, top)
     lru = reader.mapping(top.get("lru"), "lru")
     batches = reader.mapping(top.get("lru_batches"), "lru_batches")
     node = reader.mapping(top.get("node_vm_stat"), "node_vm_stat")
     runs = classes(reader, top, frames)
     return LruState(
-        name=name_of(path),
+        name=name,
         cpus=cpus,
         frames=frames,
         vmemmap_base=reader.address(top, "vmemmap_base", ""),

@@ -53,7 +53,7 @@ class RecordedMachine:
     def __init__(self, text: Model, state: KernelState) -> None:
         self.text = text
         self.page_offset_base = state.page_offset_base
-        self.sizes = real_scale(state)
+        self.sizes = self.scale(state)
         self.store = Store(self.sizes)
         self.m: Any = text.slub.SlabAllocator(self.store)
         self.bulk: Any = text.slub.BulkArguments(self.store)
@@ -67,6 +67,10 @@ class RecordedMachine:
             self._load_slabs(state)
         except STEP_ERRORS as error:
             raise InputError(f"state {state.name} contradicts itself: {error}", "record it again") from None
+
+    def scale(self, state: KernelState) -> dict[str, int]:
+        """The scope of the machine."""
+        return real_scale(state)
 
     # --- loading
 

@@ -40,10 +40,10 @@ def flag_files(directory: Path) -> list[Path]:
 class FlaggedLru:
     """The model's machine `m` with the flags of every folio, and without lists."""
 
-    def __init__(self, text: LruText, state: LruState, path: Path) -> None:
+    def __init__(self, text: LruText, state: LruState, words: Sequence[int]) -> None:
         sizes = lru_scale(state)
         self.m: Any = text.clients.LruMachine(Store(sizes))
-        for page, word in enumerate(_words(path)[: state.frames]):
+        for page, word in enumerate(words[: state.frames]):
             if word >> _TAIL & 1 or word >> _NO_PAGE & 1:
                 continue
             names = [name for bit, name in _FLAGS.items() if word >> bit & 1]
@@ -55,7 +55,8 @@ class FlaggedLru:
                 setattr(folio, name, True)
 
 
-def _words(path: Path) -> tuple[int, ...]:
+def flag_words(path: Path) -> tuple[int, ...]:
+    """The flags of every frame, from a compressed copy of /proc/kpageflags."""
     try:
         with lzma.open(path, "rb") as stream:
             data = stream.read(BYTES_MAX + 1)
@@ -109,7 +110,7 @@ class FlagWatch:
         """The next state is reached."""
         lists = {frame: on for on, pages in enumerate(state.lists) for page in pages for frame in state.folio(page)}
         for name, touched in self.watched.items():
-            machine = self.machines[name] = FlaggedLru(self.text, self.state, self.files[name])
+            machine = self.machines[name] = FlaggedLru(self.text, self.state, flag_words(self.files[name]))
             for page in range(state.frames):
                 if page not in touched:
                     self._compare_page(name, machine, page, lists.get(page))

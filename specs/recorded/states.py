@@ -19,10 +19,15 @@ from ...model.lang.errors import InputError
 FORMAT = "kernel-allocator-state/1"
 RELEASE = "6.1."
 JSON_BYTES_MAX = 1 << 26
+GZIP_MAGIC = b"\x1f\x8b"
 FRAMES_MAX = 1 << 24
 CPUS_MAX = 256
 ADDRESS_MAX = (1 << 64) - 1
 COUNT_MAX = (1 << 63) - 1
+
+
+class OtherReleaseError(InputError):
+    """A state of a kernel that the model is not about."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,11 @@ class KernelState:
 
 def read_state(path: Path) -> KernelState:
     """The state in a file state_*.json.gz; raises InputError."""
-    reader, top = open_state(path)
+    return state_of(*open_state(path), name_of(path))
+
+
+def state_of(reader: Reader, top: Mapping[str, Any], name: str) -> KernelState:
+    """The state in a file that has been opened."""
     cpus, frames, lines = size_of(reader, top)
     zones = tuple(
         _zone(reader, reader.mapping(item, f"zones[{number}]"), f"zones[{number}]", cpus, frames)
@@ -134,7 +143,7 @@ def read_state(path: Path) -> KernelState:
         for number, item in enumerate(reader.items(top, "caches", ""))
     )
     return KernelState(
-        name_of(path),
+        name,
         cpus,
         reader.address(top, "page_offset_base", ""),
         reader.address(top, "vmemmap_base", ""),
@@ -147,14 +156,15 @@ def read_state(path: Path) -> KernelState:
     )
 
 
-def open_state(path: Path) -> tuple[Reader, Mapping[str, Any]]:
+def open_state(path: Path, any_release: bool = False) -> tuple[Reader, Mapping[str, Any]]:
     """The content of a state's file, of a format and a kernel that are known, and what reads it."""
     reader = Reader(str(path))
     top = reader.mapping(_json(path), "the file")
     if top.get("format") != FORMAT:
         raise InputError(f"{path}: the format is {top.get('format')!r}", f"this version reads {FORMAT}")
-    if not str(top.get("release")).startswith(RELEASE):
-        raise InputError(f"{path} is of Linux {str(top.get('release'))[:40]}", f"the model is that of Linux {RELEASE}x")
+    if not any_release and not str(top.get("release")).startswith(RELEASE):
+        release = str(top.get("release"))[:40]
+        raise OtherReleaseError(f"{path} is of Linux {release}", f"the model is that of Linux {RELEASE}x")
     return reader, top
 
 
@@ -250,7 +260,7 @@ def _slab(reader: Reader, value: object, where: str) -> SlabState:
     objects = reader.number(data, "objects", where, most=1 << 15)
     return SlabState(
         reader.number(data, "order", where, most=10),
-        reader.number(data, "inuse", where, most=objects),
+        reader.number(data, "inuse", where, most=1 << 15),
         objects,
         bool(reader.number(data, "frozen", where, most=1)),
         reader.numbers(data, "free", where, most=objects - 1),
@@ -282,7 +292,9 @@ def classes(reader: Reader, top: Mapping[str, Any], frames: int) -> tuple[tuple[
 
 def _json(path: Path) -> object:
     try:
-        with gzip.open(path, "rb") as stream:
+        with path.open("rb") as raw:
+            packed = raw.read(2) == GZIP_MAGIC
+        with gzip.open(path, "rb") if packed else path.open("rb") as stream:
             text = stream.read(JSON_BYTES_MAX + 1)
         if len(text) > JSON_BYTES_MAX:
             raise InputError(f"{path} holds more than {JSON_BYTES_MAX >> 20} MiB", "it is not an allocator's state")

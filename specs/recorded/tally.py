@@ -30,7 +30,7 @@ FACTOR = "first frees that drained a CPU's list: free_factor is not in the state
 @dataclass(frozen=True)
 class Difference:
     """One wrong prediction: at which line of the trace, about what, what the kernel did and what the model did, and if
-    known the reason and the line of the operation behind it."""
+    known the reason and the line of the operation behind it. `pages`: some that a list has at another place, or not."""
 
     line: int
     about: str
@@ -38,6 +38,7 @@ class Difference:
     predicted: str
     reason: str = ""
     because: int | None = None
+    pages: tuple[int, ...] = ()
 
 
 @dataclass
