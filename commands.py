@@ -520,6 +520,7 @@ def replay(options: argparse.Namespace, session: Session) -> Outcome:
 def explain(options: argparse.Namespace, session: Session) -> Outcome:
     """A property in words and in text, where it comes from, what established it, and the faults it should catch."""
     from .model.faults.catalogue import ALL
+    from .proofs.ledger import recall
     from .views import explain as words
 
     wanted = options.identifier.lower()
@@ -533,7 +534,8 @@ def explain(options: argparse.Namespace, session: Session) -> Outcome:
     texts: list[str] = []
     answers: dict[str, list[explain_view.Answer]] = {}
     for target, names in stated.items():
-        if not everywhere and wanted not in map(str.lower, (*names, *names.values())):
+        here = wanted in map(str.lower, (*names, *names.values()))
+        if not here and not (everywhere and recall(target)):
             continue
         loaded = load(target)
         answers[target] = _answers(loaded)
@@ -576,7 +578,7 @@ def _answers(loaded: Loaded) -> list[explain_view.Answer]:
             entry.property, entry.engine, entry.outcome, entry.bound, entry.reason,
             loaded.program.scope_text(entry.sizes), entry.is_current(loaded),
         )
-        for entry in recall(loaded)
+        for entry in recall(loaded.target)
     ]
 
 

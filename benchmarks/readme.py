@@ -15,6 +15,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -131,15 +132,8 @@ def kills() -> Iterator[str]:
     yield ""
     yield "| fault | spec | what is wrong | from | killed by | steps |"
     yield "|---|---|---|---|---|---:|"
-    for attempt in attempts(ALL, ["explore"]):
-        fault = attempt.fault
-        trace = attempt.killer.trace if attempt.killer else None
-        about = f"| {fault.identifier} | {fault.spec} | {cell_text(fault.title)} | {cell_text(fault.source)} |"
-        if trace is None or trace.violation is None:
-            yield f"{about} equivalent at this bound | |"
-        else:
-            clause = f"{trace.violation.property}: {trace.violation.clause}"
-            yield f"{about} {cell_text(clause)} | {len(trace.steps) - 1} |"
+    with ProcessPoolExecutor() as processes:
+        yield from processes.map(kill, [fault.identifier for fault in ALL], chunksize=4)
     yield ""
     yield "## Bugs of the catalogue that the model cannot have"
     yield ""
@@ -148,6 +142,18 @@ def kills() -> Iterator[str]:
     for item in UNMODELLED:
         yield f"| {item.catalogue} | {cell_text(item.title)} | {cell_text(item.lacks)} |"
     yield ""
+
+
+def kill(identifier: str) -> str:
+    """The row of one fault."""
+    [attempt] = attempts([find(identifier)], ["explore"])
+    fault = attempt.fault
+    trace = attempt.killer.trace if attempt.killer else None
+    about = f"| {fault.identifier} | {fault.spec} | {cell_text(fault.title)} | {cell_text(fault.source)} |"
+    if trace is None or trace.violation is None:
+        return f"{about} equivalent at this bound | |"
+    clause = f"{trace.violation.property}: {trace.violation.clause}"
+    return f"{about} {cell_text(clause)} | {len(trace.steps) - 1} |"
 
 
 def cell_text(text: str) -> str:

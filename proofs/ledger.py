@@ -54,7 +54,7 @@ def remember(loaded: Loaded, sizes: Sizes, verdicts: Iterable[Verdict]) -> None:
     if loaded.fault is not None:
         return
     fingerprint = loaded.program.fingerprint
-    known = {entry.asked(): entry for entry in recall(loaded)}
+    known = {entry.asked(): entry for entry in recall(loaded.target)}
     for verdict in verdicts:
         entry = Entry(
             fingerprint, dict(sizes), verdict.engine, verdict.property, verdict.outcome.value,
@@ -66,13 +66,13 @@ def remember(loaded: Loaded, sizes: Sizes, verdicts: Iterable[Verdict]) -> None:
             known.pop(entry.asked(), None)  # so that what was answered last stands last
             known[entry.asked()] = entry
     if known:
-        _write(_path(loaded), [asdict(entry) for entry in list(known.values())[-ENTRIES_MAX:]])
+        _write(_path(loaded.target), [asdict(entry) for entry in list(known.values())[-ENTRIES_MAX:]])
 
 
-def recall(loaded: Loaded) -> tuple[Entry, ...]:
+def recall(target: str) -> tuple[Entry, ...]:
     """The answers about a specification, oldest first, also those about earlier versions of it."""
     try:
-        with _path(loaded).open("rb") as file:
+        with _path(target).open("rb") as file:
             content = file.read(BYTES_MAX + 1)
         record = json.loads(content) if len(content) <= BYTES_MAX else None
     except (OSError, ValueError, RecursionError):
@@ -94,9 +94,9 @@ def _entry(item: Any) -> Entry | None:
     return Entry(**item) if right and item["outcome"] in {one.value for one in Outcome} else None
 
 
-def _path(loaded: Loaded) -> Path:
+def _path(target: str) -> Path:
     """A built-in specification's file has its name; that of a user's file has the digest of where the file is."""
-    name = loaded.target
+    name = target
     if name not in NAMED:
         name = hashlib.sha256(os.fsencode(os.path.realpath(name))).hexdigest()[:40]
     return cache_directory() / f"{name}.ledger.json"

@@ -42,7 +42,7 @@ STATUSES: list[tuple[int, str]] = [
     (0, "faults run D7 --engine explore"),
     (3, f"faults run D7 --engine explore --scope {SMALL}"),
     (0, "graph blocks --scope pages=2,orders=2"),
-    (0, "explain B9"),
+    (0, "explain B9 --spec buddy"),
     (0, f"validate page-allocator {ADAPTERS}/buddy.py:Buddy --examples 3 --seconds 2"),
     (1, f"validate page-allocator {ADAPTERS}/broken.py:NeverMerges --examples 3 --pages 2 --orders 2 --seconds 5"),
     (0, "--version"),
@@ -122,7 +122,7 @@ def pipeline(text: str, cwd: Path, environment: dict[str, str]) -> tuple[int, st
 
 
 def test_a_reader_that_goes_away_is_no_noise(tmp_path: Path, environment: dict[str, str]) -> None:
-    for command in ("explore buddy --fault D7", "check --help", "explain B4"):
+    for command in ("explore buddy --fault D7", "check --help", "explain B4 --spec buddy"):
         for reader in ("head -1 > /dev/null", "true"):
             status, err = pipeline(f"kmemspec {command} | {reader}", tmp_path, environment)
             assert err == "", (command, reader)

@@ -100,6 +100,7 @@ def test_an_interrupt_between_the_event_of_a_free_and_the_free() -> None:
     assert not any(one.wrong for one in found.tallies.values())
 
 
+@pytest.mark.slow
 def test_every_operation_counts() -> None:
     """Without any one of the operations something differs in the end, or on the way."""
     before, after, done = recorded("drv1")

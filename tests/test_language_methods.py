@@ -497,7 +497,7 @@ def built_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         (tmp_path / package / f"toy_{name}.py").write_text(text)
     for module in (kmemspec.model, kmemspec.specs):
         monkeypatch.setattr(module, "__path__", [*module.__path__, str(tmp_path / module.__name__.rpartition(".")[2])])
-    monkeypatch.setattr(loading, "BUILT_IN", (*loading.BUILT_IN, "toy_spec"))
+    monkeypatch.setattr(loading, "NAMED", (*loading.NAMED, "toy_spec"))
     yield "toy_spec"
     for name in [name for name in sys.modules if name.rpartition(".")[2].startswith("toy_")]:
         del sys.modules[name]

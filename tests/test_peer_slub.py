@@ -352,7 +352,10 @@ def assert_same(scope: str, known: tuple[int, int]) -> None:
     assert (len(theirs), sum(map(len, theirs.values()))) == known
 
 
-@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize(
+    "scope",
+    [pytest.param(one, marks=pytest.mark.slow if number >= 4 else ()) for number, one in enumerate(SCOPES)],
+)
 def test_model_and_naive_machine_have_the_same_states_and_steps(scope: str) -> None:
     assert_same(scope, SCOPES[scope])
 

@@ -124,7 +124,10 @@ def rows(found: LruFidelity) -> dict[str, Row]:
 # --- the recordings
 
 
-@pytest.mark.parametrize("name", ["swap2", "thp2", "mid1", "mid2"])
+SLOWLY = [pytest.param(name, marks=pytest.mark.slow) for name in ("swap2", "thp2", "mid2")]
+
+
+@pytest.mark.parametrize("name", ["mid1", *SLOWLY])
 def test_every_relation_holds(name: str) -> None:
     found = compare_lru(RECORDINGS / name)
     assert [difference for row in found.rows for difference in row.wrong] == []
@@ -133,6 +136,7 @@ def test_every_relation_holds(name: str) -> None:
     assert found.exact_scans == (364 if name == "swap2" else 0)
 
 
+@pytest.mark.slow
 def test_what_has_no_event_is_not_told() -> None:
     found = rows(recorded("drv1").compare())
     assert not any(row.wrong for row in found.values())
@@ -278,7 +282,10 @@ CORRUPTIONS: dict[str, tuple[Callable[[Recorded], list[tuple[Event, int]]], str]
 """What is changed in one event, and a row that shows it."""
 
 
-@pytest.mark.parametrize("corruption", CORRUPTIONS)
+@pytest.mark.parametrize(
+    "corruption",
+    [pytest.param(one, marks=pytest.mark.slow if number >= 12 else ()) for number, one in enumerate(CORRUPTIONS)],
+)
 def test_one_corrupted_event_is_found(swap2: Recorded, mid2: Recorded, corruption: str) -> None:
     """Of swap2, but for what the shorter mid2 has too."""
     change, row = CORRUPTIONS[corruption]
@@ -414,7 +421,10 @@ WRONG_STATES: dict[str, tuple[Callable[[LruState], LruState], str]] = {
 """What is changed in the second state of mid2, and a row that shows it."""
 
 
-@pytest.mark.parametrize("corruption", WRONG_STATES)
+@pytest.mark.parametrize(
+    "corruption",
+    [pytest.param(one, marks=pytest.mark.slow if number >= 5 else ()) for number, one in enumerate(WRONG_STATES)],
+)
 def test_a_corrupted_state_is_found(mid2: Recorded, corruption: str) -> None:
     change, row = WRONG_STATES[corruption]
     assert rows(mid2.compare(after=change(mid2.after)))[row].wrong, corruption
@@ -486,7 +496,10 @@ FLAGS: dict[str, tuple[Callable[[int], bool], int, str]] = {
 """Of which frame's flags (the last one that is so) which bit is turned, and a row that shows it."""
 
 
-@pytest.mark.parametrize("corruption", FLAGS)
+@pytest.mark.parametrize(
+    "corruption",
+    [pytest.param(one, marks=pytest.mark.slow if number >= 1 else ()) for number, one in enumerate(FLAGS)],
+)
 def test_corrupted_flags_are_found(tmp_path: Path, corruption: str) -> None:
     choose, bit, row = FLAGS[corruption]
     thp2 = recorded("thp2")
@@ -533,7 +546,10 @@ FAULTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("what", FAULTS)
+@pytest.mark.parametrize(
+    "what",
+    [pytest.param(one, marks=pytest.mark.slow if number >= 1 else ()) for number, one in enumerate(FAULTS)],
+)
 def test_a_fault_in_the_model_shows(what: str) -> None:
     function, find, replacement, row = FAULTS[what]
     fault = Fault("test", what, "this test", "lru", "model.lru", function, find, replacement, ())
@@ -648,6 +664,7 @@ def test_events_come_in_the_order_of_the_states(swap2: Recorded) -> None:
 # --- the command
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = tmp_path / "table.json"
     assert main(["fidelity", str(RECORDINGS / "swap2"), "--json", str(table)]) == 0

@@ -76,7 +76,10 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(one, marks=pytest.mark.slow if number >= 3 else ()) for number, one in enumerate(CHANGES)],
+)
 def test_reduced_and_unreduced_searches_agree(variant, name):
     loaded = variant(*CHANGES[name])
     sizes = loaded.spec.scope("cpus=3,pages=2,slots=2")

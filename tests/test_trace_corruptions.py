@@ -120,13 +120,18 @@ def test_corruptions_are_the_same_for_the_same_seed() -> None:
         corrupted(lines[:3], next(kind for kind in TRACE_KINDS if kind.name == "misaligned"), 1)
 
 
+SAMPLES = (
+    *(("drv1", kind) for kind in ALL_KINDS),
+    *(("mid1", kind) for kind in ALL_KINDS[::2]),
+    *(("mid2", kind) for kind in ALL_KINDS[1::2]),
+)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ALL_KINDS, ids=lambda kind: kind.name)
-@pytest.mark.parametrize("name", ["drv1", "mid1", "mid2"])
+@pytest.mark.parametrize(("name", "kind"), SAMPLES, ids=[f"{name}-{kind.name}" for name, kind in SAMPLES])
 def test_every_kind_is_found_in_every_recording_with_states(
     name: str, kind: Corruption | StateCorruption, tmp_path: Path
 ) -> None:
-    for seed in range(2 if name == "drv1" else 1):
-        found = with_states(tmp_path, name, kind, seed)
-        assert found.outcome is Outcome.VIOLATED
-        assert is_explained(found)
+    found = with_states(tmp_path, name, kind, 0)
+    assert found.outcome is Outcome.VIOLATED
+    assert is_explained(found)

@@ -53,7 +53,10 @@ def test_a_correct_cache_holds_and_its_graph_is_walked(name: str) -> None:
     assert any(note.startswith("walks over the graph of contract-slab at frames=2") for note in validation.notes)
 
 
-@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(one, marks=pytest.mark.slow if number >= 2 else ()) for number, one in enumerate(BROKEN)],
+)
 def test_each_broken_cache_is_its_finding_and_the_reproducer_fails(name: str, tmp_path: Path) -> None:
     clause, length = BROKEN[name]
     finding = validate("object-cache", f"{SLABS}:{name}", FIRST).findings[0]
@@ -71,6 +74,7 @@ def test_each_broken_cache_is_its_finding_and_the_reproducer_fails(name: str, tm
         assert (run.returncode == 0) is passes, run.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(COMPILER is None, reason="there is no C compiler")
 @pytest.mark.parametrize(
     ("bug", "clauses"),

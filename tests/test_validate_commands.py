@@ -73,7 +73,13 @@ def run_reproducer(finding: Finding, directory: Path) -> int:
     return subprocess.run([sys.executable, str(script)], capture_output=True, timeout=60).returncode
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+PROMPT = ("segfaults", "garbage")
+"""Those that are tried in every run of the tests."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in PROMPT else pytest.mark.slow) for name in HOSTILE]
+)
 def test_a_hostile_program_is_its_finding(name: str, tmp_path: Path) -> None:
     kind, clause, detail = HOSTILE[name]
     seconds = 0.7 if kind == "hang" else 4.0
@@ -91,6 +97,7 @@ def test_a_hostile_program_is_its_finding(name: str, tmp_path: Path) -> None:
         assert run_reproducer(finding, tmp_path) == 1, finding.reproducer
 
 
+@pytest.mark.slow
 def test_the_program_without_a_fault_holds_and_one_may_decline() -> None:
     assert validate("page-allocator", hostile("none"), QUICK).findings == ()
     declined = validate("page-allocator", hostile("declines"), QUICK)

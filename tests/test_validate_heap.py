@@ -102,6 +102,7 @@ def test_mimalloc_holds_but_for_the_alignment_bug_of_its_2_0_9() -> None:
         assert finding.sequence[0].call.startswith("b1 = aligned_alloc(")
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_small_correct_heap_holds_with_and_without_a_prefix(tmp_path: Path) -> None:
     library = build(tmp_path)
@@ -169,7 +170,7 @@ HOSTILE = {
     "WRITES": ("clause", "contents", ""),
     "NOTHING": None,
 }
-PROMPT = {"SEGFAULTS", "CLOSES", "GARBAGE", "RETURNS_TWICE", "WRITES"}
+PROMPT = {"GARBAGE", "RETURNS_TWICE"}
 
 
 @needs_compiler

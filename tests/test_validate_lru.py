@@ -107,6 +107,7 @@ def test_the_memoiser_of_the_standard_library_holds_as_it_stands() -> None:
     assert "capacity=0,keys=2" in validate("lru", "functools:lru_cache", with_none).bound
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "declare"),
     [
@@ -123,6 +124,7 @@ def test_real_caches_hold(target: str, declare: dict[str, str | bool | int]) -> 
     assert validation.outcome is Outcome.HOLDS
 
 
+@pytest.mark.slow
 def test_a_wrong_declaration_is_found() -> None:
     """The declared policy is held to: an LRU is no FIFO and the other way round."""
     for name, declare in (

@@ -56,6 +56,7 @@ def run_reproducer(finding: Finding, directory: Path) -> subprocess.CompletedPro
     return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=directory)
 
 
+@pytest.mark.slow
 def test_the_example_of_the_readme_holds_at_every_default_scope() -> None:
     validation = validate("page-allocator", f"{ADAPTERS / 'buddy.py'}:Buddy", QUICK)
     assert validation.outcome is Outcome.HOLDS
@@ -86,6 +87,7 @@ def findings() -> dict[str, Finding]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BROKEN)
 def test_each_broken_allocator_is_its_finding(name: str, findings: dict[str, Finding]) -> None:
     kind, clause, detail, length = BROKEN[name]
@@ -98,6 +100,7 @@ def test_each_broken_allocator_is_its_finding(name: str, findings: dict[str, Fin
     assert "\n" not in finding.message
 
 
+@pytest.mark.slow
 def test_every_reproducer_fails_by_itself(findings: dict[str, Finding], tmp_path: Path) -> None:
     shown = sorted(set(BROKEN) - NOT_SEEN_OUTSIDE)
     for name in shown:
@@ -125,6 +128,7 @@ def test_noise_on_stdout_is_tolerated_and_noted() -> None:
     assert any("printed" in note and len(note) < 300 for note in validation.notes)
 
 
+@pytest.mark.slow
 def test_a_scope_that_the_target_refuses_is_noted() -> None:
     validation = broken("OnlyPowersOfTwo", ValidateOptions(examples=5, seconds=60, example_seconds=4))
     assert validation.outcome is Outcome.HOLDS
@@ -141,6 +145,7 @@ def test_chance_is_reported_as_not_deterministic() -> None:
     assert "not deterministic" in validation.findings[0].message
 
 
+@pytest.mark.slow
 def test_hypothesis_finds_and_shrinks_what_the_systematic_sequences_do_not_reach(tmp_path: Path) -> None:
     """A bug behind a state that only a long run reaches: two frees of order 1 with five blocks live."""
     adapter = tmp_path / "deep.py"
@@ -226,6 +231,7 @@ def test_every_clause_has_a_name_and_one_line() -> None:
         assert all("\n" not in clause.statement and clause.statement for clause in contract.clauses)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_run_and_another_seed_another() -> None:
     def run(seed: int) -> tuple[int, object]:
         options = ValidateOptions(examples=30, seconds=60, example_seconds=4, pages=8, orders=2, seed=seed)
@@ -236,6 +242,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another() -> None:
     assert run(7) != run(8)
 
 
+@pytest.mark.slow
 def test_an_allocator_that_keeps_pages_for_itself_is_held_to_what_it_gave_when_it_was_new(tmp_path: Path) -> None:
     adapter = tmp_path / "keeps.py"
     adapter.write_text(

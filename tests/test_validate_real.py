@@ -41,6 +41,7 @@ def test_what_others_wrote_keeps_its_contract_but_for_what_is_known(one: object)
     assert found.examples > 0
 
 
+@pytest.mark.slow
 def test_memcached_keeps_what_it_declares_and_is_no_exact_cache(server: None) -> None:
     options = ValidateOptions(examples=5, seconds=40, example_seconds=5)
     validation = validate("lru", TARGET, options)

@@ -41,9 +41,9 @@ BUGS = {
     ("lru", 122): 1,
 }
 """The twin and the bug's number: calls of the minimal sequence, at most."""
-QUICK = {("buddy", 1), ("buddy", 4), ("buddy", 13), ("buddy_heap", 11), ("slab", 15), ("slab", 17), ("lru", 22)}
+QUICK = {("buddy", 1), ("buddy_heap", 11), ("slab", 15), ("lru", 22)}
 SECONDS = 30
-CORRECT_MINUTES = 10
+CORRECT_MINUTES = 1.5
 
 
 def build(directory: Path, twin: str, bug: int) -> str:
@@ -79,7 +79,7 @@ def test_a_bug_is_found_with_a_short_sequence_and_a_reproducer(twin: str, bug: i
 
 @pytest.mark.parametrize("twin", CONTRACT)
 def test_nothing_is_found_in_a_correct_twin(twin: str, tmp_path: Path) -> None:
-    validation = run(tmp_path, twin, 0, ValidateOptions(examples=40, seconds=3, example_seconds=10))
+    validation = run(tmp_path, twin, 0, ValidateOptions(examples=20, seconds=1.5, example_seconds=10))
     assert validation.findings == ()
     assert validation.outcome is Outcome.HOLDS
 

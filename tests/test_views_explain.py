@@ -31,26 +31,26 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_ledger_remembers_the_last_decided_answer(cache: Path) -> None:
     loaded = load("blocks")
-    assert ledger.recall(loaded) == ()
+    assert ledger.recall(loaded.target) == ()
     ledger.remember(loaded, SIZES, [verdict(Outcome.HOLDS), verdict(Outcome.HOLDS, engine="prove")])
     ledger.remember(loaded, SIZES, [verdict(Outcome.UNKNOWN)])
     ledger.remember(loaded, {**SIZES, "pages": 8}, [verdict(Outcome.UNKNOWN)])
-    assert [(entry.engine, entry.sizes["pages"], entry.outcome) for entry in ledger.recall(loaded)] == [
+    assert [(entry.engine, entry.sizes["pages"], entry.outcome) for entry in ledger.recall(loaded.target)] == [
         ("explore", 4, "holds"), ("prove", 4, "holds"), ("explore", 8, "unknown"),
     ]
     ledger.remember(loaded, SIZES, [verdict(Outcome.VIOLATED, "")])
-    assert ledger.recall(loaded)[-1].outcome == "violated"
-    assert all(entry.is_current(loaded) for entry in ledger.recall(loaded))
+    assert ledger.recall(loaded.target)[-1].outcome == "violated"
+    assert all(entry.is_current(loaded) for entry in ledger.recall(loaded.target))
 
 
 def test_a_changed_program_makes_answers_stale(cache: Path) -> None:
     loaded = load("blocks")
     before = dataclasses.replace(loaded, program=dataclasses.replace(loaded.program, fingerprint="0"))
     ledger.remember(before, SIZES, [verdict(Outcome.HOLDS)])
-    (entry,) = ledger.recall(loaded)
+    (entry,) = ledger.recall(loaded.target)
     assert not entry.is_current(loaded)
     ledger.remember(loaded, SIZES, [verdict(Outcome.UNKNOWN)])
-    (entry,) = ledger.recall(loaded)
+    (entry,) = ledger.recall(loaded.target)
     assert entry.is_current(loaded)
     assert entry.outcome == "unknown"
 
@@ -74,7 +74,7 @@ GOOD = {
 def test_what_is_no_entry_is_left_out(cache: Path, entry: Any) -> None:
     cache.parent.mkdir()
     cache.write_text(json.dumps({"schema": ledger.SCHEMA, "entries": [entry, GOOD]}))
-    assert [found.property for found in ledger.recall(load("blocks"))] == ["B9"]
+    assert [found.property for found in ledger.recall("blocks")] == ["B9"]
 
 
 @pytest.mark.parametrize("content", [
@@ -85,16 +85,16 @@ def test_a_damaged_ledger_is_none_and_is_replaced(cache: Path, content: bytes) -
     loaded = load("blocks")
     cache.parent.mkdir()
     cache.write_bytes(content)
-    assert ledger.recall(loaded) == ()
+    assert ledger.recall(loaded.target) == ()
     ledger.remember(loaded, SIZES, [verdict(Outcome.HOLDS)])
-    assert len(ledger.recall(loaded)) == 1
+    assert len(ledger.recall(loaded.target)) == 1
 
 
 def test_a_place_that_cannot_be_written_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("KMEMSPEC_CACHE", str(tmp_path / "file" / "cache"))
     ledger.remember(load("blocks"), SIZES, [verdict(Outcome.HOLDS)])
-    assert ledger.recall(load("blocks")) == ()
+    assert ledger.recall("blocks") == ()
 
 
 @pytest.mark.parametrize("target", BUILT_IN)
