@@ -27,7 +27,7 @@ FAULTS = (
         "page_is_buddy",
         "    if not memory.mem_map[buddy].buddy:\n        return False\n",
         "",
-        ("checks", "B4"),
+        ("checks",),
     ),
     _fault(
         "merge-ignores-zone",
@@ -47,7 +47,7 @@ FAULTS = (
         "del_page_from_free_list",
         "    memory.mem_map[page].buddy = False\n    memory.mem_map[page].order = 0\n",
         "    memory.mem_map[page].order = 0\n",
-        ("checks", "B6"),
+        ("checks",),
     ),
     _fault(
         "expand-wrong-half",
@@ -56,7 +56,7 @@ FAULTS = (
         "        add_to_free_list(memory, zone, page + (1 << high), high, migratetype)\n"
         "        set_buddy_order(memory, page + (1 << high), high)",
         "        add_to_free_list(memory, zone, page, high, migratetype)\n        set_buddy_order(memory, page, high)",
-        ("checks", "B4"),
+        ("checks",),
     ),
     _fault(
         "expand-wrong-list",
@@ -80,7 +80,7 @@ FAULTS = (
         "expand",
         "    while high > low:\n        high -= 1\n",
         "    while high >= low and high > 0:\n        high -= 1\n",
-        ("checks", "B4", "B20"),
+        ("checks",),
     ),
     _fault(
         "nr-free-pages-not-updated",
@@ -142,7 +142,7 @@ FAULTS = (
         "free_one_page",
         "    while order < len(zone.free_area) - 1:\n",
         "    while order < len(zone.free_area):\n",
-        ("checks", "B13"),
+        ("checks",),
     ),
     _fault(
         "D1",
@@ -164,7 +164,7 @@ FAULTS = (
         "free_one_page",
         "    while order < len(zone.free_area) - 1:\n",
         "    while order <= len(zone.free_area) - 1:\n",
-        ("checks", "B13"),
+        ("checks",),
         f"{RCORE} a51e890 (#14, #31)",
         "D2",
     ),
@@ -174,7 +174,7 @@ FAULTS = (
         "largest_aligned_order",
         "    order = len(zone.free_area) - 1\n",
         "    order = len(zone.free_area)\n",
-        ("checks", "B13"),
+        ("checks",),
         f"{RCORE} 95ed662, a269562",
         "D3",
     ),
@@ -240,7 +240,7 @@ FAULTS = (
         "rmqueue_smallest",
         "    for current_order in range(order, len(zone.free_area)):\n",
         "    for current_order in range(len(zone.free_area)):\n",
-        ("checks", "B19", "B4"),
+        ("checks",),
         "own, for the step properties",
     ),
     _fault(

@@ -15,7 +15,7 @@ SIZES = (
         "calculate_order",
         "    if order < geometry.max_order:\n        return order\n",
         "    if order <= geometry.max_order:\n        return order\n",
-        ("checks", "S16"),
+        ("checks",),
         "7a16d7c7619b (2023): MAX_ORDER taken as inclusive",
         "A14",
     ),
@@ -25,7 +25,7 @@ SIZES = (
         "get_order",
         "    return fls((size - 1) // geometry.page_size)\n",
         "    return fls(size - 1)\n",
-        ("S16", "checks"),
+        ("S16",),
         "own mutant after 1f0532eb6175, which corrected it in SLOB (A22 of the catalogue)",
     ),
     _size(
@@ -136,7 +136,7 @@ SIZES = (
         "initial_min_partial",
         "    return max(geometry.min_partial, min(geometry.max_partial, (fls(size) - 1) // 2))\n",
         "    return max(geometry.min_partial, (fls(size) - 1) // 2)\n",
-        ("checks", "K7"),
+        ("checks",),
     ),
     _size(
         "cpu-partial-rounds-down",
@@ -275,7 +275,7 @@ CACHES = (
         "slab_unmergeable",
         "    if m.slab_nomerge != 0 or m.kmem_cache[cache].flags & SLAB_NEVER_MERGE != 0:\n        return True\n",
         "",
-        ("K5", "K1", "S24"),
+        ("K5",),
         scope="alone",
     ),
     _cache(
@@ -284,7 +284,7 @@ CACHES = (
         "slab_unmergeable",
         "    if m.info[cache].ctor:\n        return True\n",
         "",
-        ("S24", "K5"),
+        ("K5",),
         "own mutant; slab_unmergeable()'s test of s->ctor",
     ),
     _cache(
@@ -370,7 +370,7 @@ CACHES = (
         "create_cache",
         "        slab_kmem_cache_release(m, cache)\n        return None\n",
         "        return None\n",
-        ("K6", "K3", "K4"),
+        ("K6", "K3"),
         scope="no-checks",
     ),
     _cache(
@@ -430,7 +430,7 @@ CACHES = (
         "calculate_sizes",
         "    s.oo.objects = order_objects(m.geometry, order, s.size)\n",
         "    s.oo.objects = order_objects(m.geometry, order, s.object_size)\n",
-        ("K6", "checks"),
+        ("K6",),
         scope="words-of-one",
     ),
 )

@@ -106,7 +106,7 @@ FAULTS = (
         "balance_pgdat_continues",
         "        sc.priority -= 1\n",
         "        pass\n",
-        ("V1", "R8-kswapd"),
+        ("V1",),
         scope="small,def_priority=2",
     ),
     _fault(
@@ -281,7 +281,7 @@ FAULTS = (
         "shrink_folio",
         "    if folio.writeback:\n        folio.reclaim = True\n        return activate_locked(m, page)\n",
         "",
-        ("checks", "R1", "R6-lock"),
+        ("checks", "R6-lock"),
         "order of checks in shrink_folio_list()",
         module="model.pageout",
     ),

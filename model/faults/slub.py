@@ -125,7 +125,7 @@ FAULTS = (
         "deactivate_slab",
         "set_freepointer(m, freelist_tail, new_freelist)",
         "set_freepointer(m, freelist_tail, freelist)",
-        ("S2", "S3", "checks"),
+        ("S2", "S3", "checks", "S13"),
         "52f23478081a, dc07a728d49c (mm/slub: fix corrupted freechain in deactivate_slab(), 2020)",
         "A19",
     ),
@@ -226,7 +226,7 @@ FAULTS = (
         "acquire_slab",
         "    slab.frozen = True\n",
         "",
-        ("checks", "S5"),
+        ("checks",),
     ),
     _fault(
         "acquire-keeps-freelist",
@@ -276,7 +276,7 @@ FAULTS = (
         "set_percpu_partial",
         "    c.partial = m.slab[page].next\n",
         "",
-        ("S5", "S13", "S14"),
+        ("S5", "S14"),
     ),
     # --- the node's list
     _fault(
@@ -384,7 +384,7 @@ FAULTS = (
         "__free_slab",
         "    free_pages(m.pages, cpu, page, order)\n",
         "    free_pages(m.pages, cpu, page, 0)\n",
-        ("checks", "B4"),
+        ("checks",),
     ),
     _bulk(
         "fallback-keeps-objects",
@@ -392,7 +392,7 @@ FAULTS = (
         "make_slab",
         "        objects = s.min.objects\n",
         "",
-        ("S1", "S16", "checks"),
+        ("S16",),
     ),
     _bulk(
         "fallback-not-tried",
@@ -416,7 +416,7 @@ FAULTS = (
         "has_entry",
         "    return slot is None or has_slot(m, s, page, slot)\n",
         "    return slot is None or s.oo.has[slot]\n",
-        ("S1", "checks"),
+        ("S1",),
     ),
     # --- bulk
     _bulk(

@@ -169,7 +169,7 @@ FAULTS: tuple[Fault, ...] = (
         "folio_free_swap",
         "    if m.swap[entry].count > 0:  # folio_swapped()\n        return False\n",
         "",
-        ("R2", "checks", "R2-read"),
+        ("R2", "R2-read"),
         scope="tiny,threads=1",
     ),
     _fault(
@@ -335,7 +335,7 @@ FAULTS: tuple[Fault, ...] = (
         "folio_free_swap",
         "    folio_mark_dirty(m, page)\n",
         "",
-        ("R2-clean", "R2", "R4"),
+        ("R2-clean", "R2"),
     ),
     _fault(
         "swapin-reads-nothing",

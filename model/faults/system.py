@@ -142,7 +142,7 @@ FAULTS = (
         "add_to_swap",
         "    folio_mark_dirty(m, page)\n",
         "",
-        ("C8-clean", "C8"),
+        ("C8-clean",),
         module="model.swap",
         scope="contents",
     ),

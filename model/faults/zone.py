@@ -240,7 +240,7 @@ FAULTS = (
         "nr_pcp_free",
         "    if high < batch:\n        return 1\n",
         "    if high < batch:\n        return 0\n",
-        ("B14s", "checks"),
+        ("B14s",),
         "pcp",
     ),
     _fault(
@@ -339,7 +339,7 @@ FAULTS = (
         "rmqueue_fallback",
         "    min_order = order\n",
         "    min_order = memory.pageblock_order\n",
-        ("B21", "checks"),
+        ("B21",),
         "types",
     ),
     _fault(
