@@ -267,3 +267,39 @@ def test_an_allocator_that_keeps_pages_for_itself_is_held_to_what_it_gave_when_i
         finding = validate("page-allocator", f"{adapter}:{name}", TINY).findings[0]
         assert finding.clause in ("exact-success", "capacity")
         assert len(finding.sequence) <= length
+
+
+# --- Linux's choice of blocks, in lock step with the model
+
+
+def in_lock_step(name: str) -> Validation:
+    options = ValidateOptions(examples=300, seconds=8, example_seconds=4, max_findings=1, pages=16, orders=4)
+    return validate("page-allocator", f"{ADAPTERS / 'linux_buddy.py'}:{name}", options)
+
+
+def test_who_takes_the_blocks_that_linux_takes_holds() -> None:
+    validation = in_lock_step("LinuxBuddy")
+    assert validation.findings == ()
+    assert validation.outcome is Outcome.HOLDS
+
+
+@pytest.mark.parametrize(
+    ("name", "length"), [pytest.param("NeverToTheTail", 8, marks=pytest.mark.slow), ("OldestFirst", 6)]
+)
+def test_who_takes_others_is_found_with_linux_s_block(name: str, length: int, tmp_path: Path) -> None:
+    [finding] = in_lock_step(name).findings
+    assert (finding.clause, finding.kind) == ("linux-choice", "clause")
+    assert len(finding.sequence) <= length
+    assert "Linux takes page" in finding.message
+    file = tmp_path / finding.reproducer_name
+    file.write_text(finding.reproducer)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "another block was due" in done.stdout
+
+
+def test_the_choice_is_only_followed_where_all_pages_are_usable() -> None:
+    options = ValidateOptions(declare={"choice": "linux", "usable": "probed"})
+    with pytest.raises(InputError, match="only where all pages are usable"):
+        validate("page-allocator", f"{ADAPTERS / 'buddy.py'}:Buddy", options)

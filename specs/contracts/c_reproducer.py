@@ -309,10 +309,16 @@ class Steps:
 
     def lines(self) -> list[str]:
         """One line for each call."""
-        return [
+        calls = [
             f"\t{self.step(index, operation)} /* {call_text(index, operation, self.names)} */"
             for index, operation in enumerate(self.failure.sequence)
         ]
+        broken = self.failure.judgement.broken
+        if broken is None or broken.wanted is None:
+            return calls
+        block = self.names[len(calls) - 1][1:]
+        due = f"\tif (blocks[{block}].at - base != {broken.wanted}l * UNIT)"
+        return [*calls, due, f'\t\tfail("another block was due", {block});']
 
     def due(self, index: int, operation: Operation) -> int:
         """0: the call must fail; 1: it must succeed; 2: either."""

@@ -23,12 +23,14 @@ MEMORY_SIGNALS = {"SIGSEGV", "SIGBUS"}
 
 @dataclass(frozen=True)
 class Broken:
-    """A broken clause: what happened, its kind and detail as in `Finding`."""
+    """A broken clause: what happened, its kind and detail as in `Finding`; `wanted` is the only right answer, if one
+    alone is right and a reproducer cannot know it otherwise."""
 
     clause: str
     message: str
     kind: str = "clause"
     detail: str = ""
+    wanted: int | None = None
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping
 from itertools import islice, zip_longest
 from typing import Any, TypeVar
 
-from ...model.lang.errors import ScopeError
+from ...model.lang.errors import InputError, ScopeError
 from .contract import Call, Clause, Contract, Declaration, Declared
 from .interface import Attempt, Interface
 from .judging import Broken, judge_memory
+from .lockstep import LockStep
 from .page_walks import WalkedPages
 from .python_class import MethodAdapter
 from .results import ValidateOptions
@@ -40,9 +41,13 @@ CONTRACT = Contract(
         Clause("usable", "every byte of a returned block can be read and written, where blocks are memory"),
         Clause("contents", "the contents of every live block are unchanged after every operation"),
         Clause("exact-success", "alloc(k) succeeds exactly when an aligned run of 2**k free pages exists"),
+        Clause("linux-choice", "the block is the one that Linux's buddy allocator takes (where that is declared)"),
         Clause("capacity", "when everything is freed, every block a new allocator can give is available again"),
     ),
     declarations={
+        "choice": Declaration(
+            "any", "which block is taken: any that fits, or the one that Linux takes (linux)", ("any", "linux")
+        ),
         "usable": Declaration(
             "all", "which pages can be given: all, or those that a new allocator gives when it is filled (probed)",
             ("all", "probed"),
@@ -86,8 +91,10 @@ class FreePages:
 class PageOracle:
     """Follows one run of a page allocator."""
 
-    def __init__(self, scope: Mapping[str, int], reserved: int, learning: bool) -> None:
-        self.free, self.learning = FreePages(scope, reserved), learning
+    def __init__(
+        self, scope: Mapping[str, int], reserved: int, learning: bool, linux: LockStep | None = None
+    ) -> None:
+        self.free, self.learning, self.linux = FreePages(scope, reserved), learning, linux
         self.live: dict[int, tuple[int, int]] = {}
         self.freed_since_empty = 0
         self.anything_freed = False
@@ -112,17 +119,27 @@ class PageOracle:
         """Judge one call."""
         if operation.kind == "free":
             assert operation.block is not None
-            self.free.flip(*self.live.pop(operation.block))
+            page, order = self.live.pop(operation.block)
+            self.free.flip(page, order)
+            if self.linux is not None:
+                self.linux.take("free_pages", page)
             self.freed_since_empty += 1
             self.anything_freed = True
             return None
         order = operation.arguments[0]
         if value is None:
             return self.refused(order)
-        broken = self.misplaced(value, order)
+        broken = self.misplaced(value, order) or self.chosen(value, order)
         if broken is None:
             self.granted(index, value, order)
         return broken
+
+    def chosen(self, page: int, order: int) -> Broken | None:
+        """Is it the block that Linux takes? The model itself says which (model/buddy.py), in lock step."""
+        taken = page if self.linux is None else self.linux.take("alloc_pages", order)
+        if taken == page:
+            return None
+        return Broken("linux-choice", f"alloc({order}) gives page {page}; Linux takes page {taken}", wanted=taken)
 
     def refused(self, order: int) -> Broken | None:
         """alloc returned None: is there really no run?"""
@@ -182,6 +199,11 @@ class PageWorkload:
             self.tiny = ((pages, orders, 3 if orders > 3 else 4),)
         self.limit = options.operations
         self.probed = declared["usable"] == "probed"
+        self.linux = declared["choice"] == "linux"
+        self.machines: dict[tuple[int, int], LockStep] = {}
+        if self.linux and self.probed:
+            remedy = "declare one of them"
+            raise InputError("Linux's choice of blocks is followed only where all pages are usable", remedy)
         self.reserved: dict[tuple[int, int], int] = {}
 
     def learn(self, attempt: Attempt) -> list[str]:
@@ -205,7 +227,18 @@ class PageWorkload:
     def oracle(self, scope: Mapping[str, int]) -> PageOracle:
         """A fresh oracle for one run."""
         key = scope["pages"], scope["orders"]
-        return PageOracle(scope, self.reserved.get(key, 0), self.probed and key not in self.reserved)
+        linux = self.machine(scope) if self.linux else None
+        return PageOracle(scope, self.reserved.get(key, 0), self.probed and key not in self.reserved, linux)
+
+    def machine(self, scope: Mapping[str, int]) -> LockStep:
+        """The model's buddy allocator at a scope, new."""
+        from ..loading import load
+
+        key = scope["pages"], scope["orders"]
+        if key not in self.machines:
+            self.machines[key] = LockStep(load("buddy"), {"pages": key[0], "orders": key[1], "long": 16})
+        self.machines[key].begin()
+        return self.machines[key]
 
     def program(self, draws: list[Draw], scope: Mapping[str, int]) -> Sequence:
         """Drawn numbers to a sequence; a first-fit simulation guesses which blocks will be live."""

@@ -114,6 +114,8 @@ def pytest_text(interface: Interface, target: str, search: Search, failure: Fail
     last = sequence[-1] if sequence else None
     if last is not None and broken.clause in REFUSALS and contract.makes_block(last.kind):
         steps.append(f"    assert {names[len(sequence) - 1]} is not None, 'the request is refused'")
+    if broken.wanted is not None:
+        steps.append(f"    assert {names[len(sequence) - 1]} == {broken.wanted}, 'another block was due'")
     statement = contract.clause(broken.clause).statement
     form = PYTEST_INSIDE if broken.kind == "clause" else PYTEST_OUTSIDE
     head = PYTEST_HEAD.format(
