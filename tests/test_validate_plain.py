@@ -70,3 +70,22 @@ def test_the_names_are_there_and_cost_nothing() -> None:
     assert run.stdout.splitlines() == [
         "set()", "['heap', 'lru', 'object-cache', 'page-allocator']", "True True"
     ], run.stderr
+
+
+def test_the_plugin_s_fixture_fails_with_the_finding_and_writes_it(tmp_path: Path) -> None:
+    (tmp_path / "test_theirs.py").write_text(f"""
+def test_good(kmemspec_validate):
+    kmemspec_validate("page-allocator", {str(ADAPTERS / "buddy.py:Buddy")!r}, pages=4, orders=2, examples=5)
+
+def test_bad(kmemspec_validate):
+    kmemspec_validate("page-allocator", {str(ADAPTERS / "broken.py:NeverMerges")!r}, pages=2, orders=2, examples=5)
+""")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "kmemspec.pytest_plugin"]
+    run = subprocess.run(
+        [*command, "--kmemspec-report", "findings", "test_theirs.py"], cwd=tmp_path, capture_output=True, text=True,
+        timeout=120, check=False,
+    )
+    assert "1 failed, 1 passed" in run.stdout, run.stdout
+    assert "finding 1: capacity" in run.stdout
+    written = {path.name for path in (tmp_path / "findings" / "test_bad").iterdir()}
+    assert {"report.txt", "1-test_reproduce_capacity.py"} <= written
