@@ -154,7 +154,6 @@ SCOPES_LARGE = {
     ADVICE_TWO: 1_313,
     "pages=1,with_reclaim=0,pagevec_size=3,most_queued=3,mlocks=3,most_references=4": 3_825,
     f"{ONE},with_migration=1,with_young=1,with_contention=1": 3_738,
-    f"{ONE},with_mlock=0,with_shadows=1,age_bits=3,bucket_order=1": 12_684,
     f"{ONE},with_reclaim=0,with_advice=1,with_migration=1,with_whole=1,with_young=1": 1_464,
     TWO: 14_277,
 }

@@ -366,7 +366,7 @@ def test_every_clause_of_a_state_can_fail() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list(KINDS)[::4])
+@pytest.mark.parametrize("name", list(KINDS)[::8])
 def test_each_kind_is_found_in_the_whole_recorded_state(tmp_path: Path, name: str) -> None:
     corrupt, clauses = KINDS[name]
     data = whole()
@@ -382,7 +382,7 @@ def test_a_recorded_state_holds() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["drv1/state_B", "mid1/state_A", "mid1/state_B", "mid2/state_A", "mid2/state_B"])
+@pytest.mark.parametrize("name", ["drv1/state_B", "mid1/state_B", "mid2/state_B"])
 def test_all_recorded_states_hold(name: str) -> None:
     assert broken(check_state_file(RECORDINGS / f"{name}.json.gz")) == {}
 

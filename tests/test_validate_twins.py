@@ -43,7 +43,7 @@ BUGS = {
 """The twin and the bug's number: calls of the minimal sequence, at most."""
 QUICK = {("buddy", 1), ("buddy_heap", 11), ("slab", 15), ("lru", 22)}
 SECONDS = 30
-CORRECT_MINUTES = 1.5
+CORRECT_MINUTES = 0.8
 
 
 def build(directory: Path, twin: str, bug: int) -> str:
