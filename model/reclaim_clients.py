@@ -546,9 +546,8 @@ def ask_in_reclaim(m: TaskMemory, task: TaskId) -> None:
     switch_from(m, task)
 
 
-@action
-def end_direct_reclaim(m: TaskMemory, task: TaskId) -> None:
-    """A task that has reclaimed goes on: to a frame and its use, to failure, or to reclaim again."""
+def take_progress(m: TaskMemory, task: TaskId) -> int:
+    """A task has reclaimed, and goes on: how much it has freed (the end of try_to_free_pages())."""
     r = m.task[task].reclaimer
     require(r is not None)
     assert r is not None
@@ -557,6 +556,13 @@ def end_direct_reclaim(m: TaskMemory, task: TaskId) -> None:
     end_scan(m.reclaimer[r])
     m.task[task].reclaimer = None
     switch_to(m, task)
+    return progress
+
+
+@action
+def end_direct_reclaim(m: TaskMemory, task: TaskId) -> None:
+    """A task that has reclaimed goes on: to a frame and its use, to failure, or to reclaim again."""
+    progress = take_progress(m, task)
     request = m.task[task].request
     page = slowpath_reclaimed(m, CPU, 0, access_gfp(m, request), 0, progress)
     if page is not None and request == USER:

@@ -37,20 +37,7 @@ from .page_alloc import (
 )
 from .reclaim import (
     KSWAPD,
-    RECLAIM_FOLIO,
-    RECLAIM_LAST,
-    RECLAIM_LIST,
-    RECLAIM_MAPPING,
-    RECLAIM_TURN,
-    RECLAIM_TURN_END,
     ReclaimerId,
-    begin_turn,
-    end_scan,
-    may_begin_turn,
-    shrink_folio_list,
-    shrink_folio_list_removes,
-    shrink_list,
-    shrink_lruvec_ends,
 )
 from .reclaim_clients import (
     CPU,
@@ -62,8 +49,7 @@ from .reclaim_clients import (
     access_gfp,
     begin_access,
     is_idle,
-    settle,
-    switch_to,
+    take_progress,
 )
 from .slab import Cache, Object
 from .slab_clients import SlubMachine, give_out, kmem_cache_open, settle_tid
@@ -481,58 +467,35 @@ def end_file_write(m: SystemMachine, index: FileIndex) -> None:
 def reclaim_turn(m: SystemMachine, r: ReclaimerId) -> None:
     """A reclaimer begins a turn."""
     require(m.pages.watch_kswapd != 0 or r != KSWAPD)
-    require(m.pages.reclaimer[r].phase == RECLAIM_TURN and may_begin_turn(m.pages))
-    begin_turn(m.pages, CPU, r)
-    settle(m.pages)
+    reclaim_clients.reclaim_turn(m.pages, r)
 
 
 @action
 def reclaim_list(m: SystemMachine, r: ReclaimerId) -> None:
     """A reclaimer isolates folios of a list, or shrinks an active list."""
     require(m.pages.watch_kswapd != 0 or r != KSWAPD)
-    require(m.pages.reclaimer[r].phase == RECLAIM_LIST)
-    shrink_list(m.pages, CPU, r)
-    settle(m.pages)
+    reclaim_clients.reclaim_list(m.pages, r)
 
 
 @action
 def reclaim_folio(m: SystemMachine, r: ReclaimerId) -> None:
     """A reclaimer decides about a folio that it has isolated."""
     require(m.pages.watch_kswapd != 0 or r != KSWAPD)
-    require(m.pages.reclaimer[r].phase == RECLAIM_FOLIO)
-    shrink_folio_list(m.pages, CPU, r)
-    settle(m.pages)
+    reclaim_clients.reclaim_folio(m.pages, r)
 
 
 @action
 def reclaim_mapping(m: SystemMachine, r: ReclaimerId) -> None:
     """A reclaimer frees the folio that it has unmapped, or puts it back."""
     require(m.pages.watch_kswapd != 0 or r != KSWAPD)
-    require(m.pages.reclaimer[r].phase == RECLAIM_MAPPING)
-    shrink_folio_list_removes(m.pages, CPU, r)
-    settle(m.pages)
+    reclaim_clients.reclaim_mapping(m.pages, r)
 
 
 @action
 def reclaim_turn_end(m: SystemMachine, r: ReclaimerId) -> None:
     """A reclaimer ends a turn: it has enough, scans harder, gives up, or goes to sleep."""
     require(m.pages.watch_kswapd != 0 or r != KSWAPD)
-    require(m.pages.reclaimer[r].phase == RECLAIM_TURN_END)
-    shrink_lruvec_ends(m.pages, CPU, r)
-    settle(m.pages)
-
-
-def take_progress(m: SystemMachine, task: TaskId) -> int:
-    """A task has reclaimed, and goes on: how much it has freed (the end of try_to_free_pages())."""
-    r = m.pages.task[task].reclaimer
-    require(r is not None)
-    assert r is not None
-    require(m.pages.reclaimer[r].phase == RECLAIM_LAST)
-    progress = m.pages.reclaimer[r].nr_reclaimed
-    end_scan(m.pages.reclaimer[r])
-    m.pages.task[task].reclaimer = None
-    switch_to(m.pages, task)
-    return progress
+    reclaim_clients.reclaim_turn_end(m.pages, r)
 
 
 @action
@@ -540,7 +503,7 @@ def end_direct_reclaim(m: SystemMachine, task: TaskId) -> Outcome:
     """A task that has reclaimed for its memory or the file goes on: to a page and its access, to failure, or to reclaim
     again."""
     require(m.pages.task[task].request == USER)
-    progress = take_progress(m, task)
+    progress = take_progress(m.pages, task)
     outcome = user_page_continues(m, task, progress)
     access_ends(m.pages, task)
     written = (outcome - 1) // 2 % 2 == 1
@@ -559,7 +522,7 @@ def end_kmem_cache_alloc(m: SystemMachine, task: TaskId) -> None:
     """A task that has reclaimed for an object of the kernel goes on, likewise."""
     require(m.clients != 0)
     require(m.pages.task[task].request != USER and m.pages.task[task].child is None)
-    progress = take_progress(m, task)
+    progress = take_progress(m.pages, task)
     new_slab_continues(m, task, progress)
     request_ends(m, task)
 
@@ -568,7 +531,7 @@ def end_kmem_cache_alloc(m: SystemMachine, task: TaskId) -> None:
 def end_fork(m: SystemMachine, task: TaskId, child: TaskId) -> bool:
     """A task that has reclaimed for its child's task_struct goes on, likewise; whether there is a child now."""
     require(m.pages.task[task].child == child)
-    progress = take_progress(m, task)
+    progress = take_progress(m.pages, task)
     object = new_slab_continues(m, task, progress)
     if object is not None:
         m.pages.task[child].task_struct = object

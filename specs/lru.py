@@ -328,7 +328,7 @@ def flags_agree(m: LruMachine) -> Clauses:
 
 
 @invariant("L3", origin="update_lru_size(), lruvec_add_folio(), lruvec_del_folio()")
-def lists_counted(m: LruMachine) -> Clauses:
+def lists_counted(m: LruMemory) -> Clauses:
     """NR_LRU of each list is its length, and every folio whose flags say so is on it."""
     for lru in indices(m.lruvec.lists):
         flagged = sum(1 for page in indices(m.folio) if is_listed(m, page, lru))

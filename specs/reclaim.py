@@ -88,7 +88,7 @@ from ..model.slowpath import (
     slowpath_retry,
 )
 from ..model.swap import swap_is_free
-from .lru import batch_slots, is_linked, is_listed, list_length, listed_on
+from .lru import batch_slots, is_linked, is_listed, list_length, listed_on, lists_counted
 from .reclaim_scope import DERIVED, PARAMETERS, REQUIREMENTS, SCOPES
 from .swap import all_anon_ptes, is_empty, locked_ptes, swap_ptes
 
@@ -263,17 +263,6 @@ def flags_agree(m: TaskMemory) -> Clauses:
             yield clause("a frame that is not user memory has no flags", not of_lru and not other, page)
             forgotten = not use.anon and not use.exclusive and use.index is None and use.swap is None
             yield clause("a frame that is not user memory is used for nothing", forgotten and not folio.swapcache, page)
-
-
-@invariant("L3", origin="update_lru_size(), lruvec_add_folio(), lruvec_del_folio()")
-def lists_counted(m: TaskMemory) -> Clauses:
-    """NR_LRU of each list is its length, and every folio whose flags say so is on it."""
-    for lru in indices(m.lruvec.lists):
-        flagged = sum(1 for page in indices(m.folio) if is_listed(m, page, lru))
-        yield clause("NR_LRU counts the folios of the list", m.lruvec.nr_lru[lru] == flagged, lru)
-        if lru < EVICTABLE_LISTS:
-            on_list = list_length(m, m.lruvec.lists[lru])
-            yield clause("every folio is on its list", on_list == flagged, lru)
 
 
 @invariant("L4", origin="mod_node_page_state(NR_ISOLATED_ANON + file); b5916c025432, 2da9f6305f30")

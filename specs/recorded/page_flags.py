@@ -21,12 +21,16 @@ from .lru_states import LISTS, LruState
 from .tally import Difference, Tally
 from .vmscan_events import LruActivated, LruInserted, LruIsolated
 
-# include/uapi/linux/kernel-page-flags.h, and the bits for the kernel's own developers from 32 on
+KPF_LRU, KPF_ACTIVE, KPF_SLAB, KPF_BUDDY, KPF_MMAP, KPF_ANON, KPF_SWAPBACKED, KPF_UNEVICTABLE, KPF_THP = (
+    5, 6, 7, 10, 11, 12, 14, 18, 22,
+)  # fmt: skip
+KPF_TAIL, KPF_NO_PAGE = 16, 20
+"""Bits of include/uapi/linux/kernel-page-flags.h."""
 _FLAGS = {
-    0: "locked", 2: "referenced", 4: "dirty", 5: "lru", 6: "active", 8: "writeback", 9: "reclaim", 14: "swapbacked",
-    18: "unevictable", 33: "mlocked",
+    0: "locked", 2: "referenced", 4: "dirty", KPF_LRU: "lru", KPF_ACTIVE: "active", 8: "writeback", 9: "reclaim",
+    KPF_SWAPBACKED: "swapbacked", KPF_UNEVICTABLE: "unevictable", 33: "mlocked",
 }  # fmt: skip
-_BUDDY, _TAIL, _NO_PAGE = 10, 16, 20
+"""The folio's flags, by bit; those for the kernel's own developers from 32 on."""
 BYTES_MAX = 1 << 27
 BEGIN, READ = "KT SNAP-BEGIN ", "KT S kpageflags.bin"
 """What the workload writes into the trace when it begins a snapshot, and just before it reads this file."""
@@ -44,13 +48,13 @@ class FlaggedLru:
         sizes = lru_scale(state)
         self.m: Any = text.clients.LruMachine(Store(sizes))
         for page, word in enumerate(words[: state.frames]):
-            if word >> _TAIL & 1 or word >> _NO_PAGE & 1:
+            if word >> KPF_TAIL & 1 or word >> KPF_NO_PAGE & 1:
                 continue
             names = [name for bit, name in _FLAGS.items() if word >> bit & 1]
-            if word >> _BUDDY & 1 and not names:
+            if word >> KPF_BUDDY & 1 and not names:
                 continue
             folio = self.m.folio[page]
-            folio.refcount = 0 if word >> _BUDDY & 1 else 1
+            folio.refcount = 0 if word >> KPF_BUDDY & 1 else 1
             for name in names:
                 setattr(folio, name, True)
 

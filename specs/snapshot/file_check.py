@@ -19,7 +19,18 @@ from ..recorded.lru import lru_text
 from ..recorded.lru_invariants import LruInvariants, row_name
 from ..recorded.lru_states import LruState
 from ..recorded.machine import ZONE_TYPES, real_scale
-from ..recorded.page_flags import FlaggedLru
+from ..recorded.page_flags import (
+    KPF_ACTIVE,
+    KPF_ANON,
+    KPF_BUDDY,
+    KPF_LRU,
+    KPF_MMAP,
+    KPF_SLAB,
+    KPF_SWAPBACKED,
+    KPF_THP,
+    KPF_UNEVICTABLE,
+    FlaggedLru,
+)
 from ..recorded.slab_sysfs import x86_64
 from ..recorded.states import CacheState, KernelState, PcpState, ZoneState
 from .evaluating import Elements, evaluate, invariants, specification
@@ -46,10 +57,6 @@ ONCE = "buddyinfo was read once: files that were read at different times need no
 LEAST_ORDER = "slabs of the least order have fewer objects"
 NOT_COUNTED = "pagetypeinfo says only that there are more"
 HUGE = "there are huge pages, whose parts have no flags of their own"
-KPF_LRU, KPF_ACTIVE, KPF_SLAB, KPF_BUDDY, KPF_MMAP, KPF_ANON, KPF_SWAPBACKED, KPF_UNEVICTABLE, KPF_THP = (
-    5, 6, 7, 10, 11, 12, 14, 18, 22,
-)  # fmt: skip
-"""include/uapi/linux/kernel-page-flags.h"""
 OTHER_USES = {KPF_LRU: "LRU", KPF_SLAB: "SLAB", KPF_MMAP: "MMAP", KPF_ANON: "ANON", KPF_ACTIVE: "ACTIVE"}
 PAGE_SIZE = 4096
 

@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from ..contracts.contract import Clause
+from ..recorded.page_flags import BEGIN, KPF_BUDDY, KPF_LRU, KPF_MMAP, KPF_SLAB
 from ..snapshot.file_check import check_files
 from ..snapshot.files import Files, archives
 from ..snapshot.results import Snapshot
@@ -39,11 +40,10 @@ from .pages import Life
 from .text import ClauseResult, TextChecker
 
 SNAPSHOTS_MAX = 64
-BEGIN, READ, END = "KT SNAP-BEGIN ", "KT S ", "KT SNAP-END "
+READ, END = "KT S ", "KT SNAP-END "
 FLAGS, VMSTAT = "kpageflags.bin", "vmstat"
 ANY = 1 << 62
-# include/uapi/linux/kernel-page-flags.h
-_LRU, _SLAB, _BUDDY, _MMAP = 1 << 5, 1 << 7, 1 << 10, 1 << 11
+_LRU, _SLAB, _BUDDY, _MMAP = 1 << KPF_LRU, 1 << KPF_SLAB, 1 << KPF_BUDDY, 1 << KPF_MMAP
 
 
 def read_snapshots(path: Path) -> dict[str, Files]:
