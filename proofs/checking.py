@@ -146,6 +146,11 @@ def check(
             stop.set()
 
 
+def is_interrupted(verdicts: Iterable[Verdict]) -> bool:
+    """Whether Ctrl-C ended the engine that gave these verdicts."""
+    return any(verdict.reason.startswith("interrupted") for verdict in verdicts)
+
+
 def _one_by_one(done: Check, engines: Sequence[str], effort: Effort, progress: OnProgress | None) -> Check:
     """Run engines in a loop."""
     for engine in engines:
@@ -155,7 +160,7 @@ def _one_by_one(done: Check, engines: Sequence[str], effort: Effort, progress: O
         except KeyboardInterrupt:  # before the engine had begun: what the others answered stands
             return replace(done, interrupted=True)
         done = replace(step, verdicts=tuple(marked(step.verdicts, done.loaded)))
-        if any(verdict.reason.startswith("interrupted") for verdict in done.every_verdict):
+        if is_interrupted(done.every_verdict):
             return replace(done, interrupted=True)
     return done
 

@@ -16,7 +16,7 @@ from ..model.faults import Fault
 from ..model.lang.ir import Sizes
 from ..model.lang.verdict import Outcome, Verdict, combine
 from ..specs.loading import Loaded, load
-from .checking import marked
+from .checking import is_interrupted, marked
 
 ENGINES = ("explore", "prove")
 
@@ -73,7 +73,8 @@ def _explore(loaded: Loaded, fault: Fault, sizes: Sizes, timeout_seconds: float)
     target = loaded.target
     short = Limits(seconds=timeout_seconds, states=QUICK_STATES)
     found = explore(loaded.program, sizes, spec=target, limits=short, symmetry=None, quick=True)
-    if found.states < QUICK_STATES or combine(verdict.outcome for verdict in found.verdicts) is not Outcome.UNKNOWN:
+    decided = combine(verdict.outcome for verdict in found.verdicts) is not Outcome.UNKNOWN
+    if found.states < QUICK_STATES or decided or is_interrupted(found.verdicts):
         return found.verdicts
     limits = Limits(seconds=timeout_seconds)
     return explore(loaded.program, sizes, spec=target, limits=limits, symmetry=None).verdicts
@@ -98,7 +99,7 @@ def _prove(loaded: Loaded, fault: Fault, sizes: Sizes, timeout_seconds: float) -
         ).verdicts
 
     first = ask(fault.expected)
-    if any(verdict.trace is not None for verdict in first):
+    if any(verdict.trace is not None for verdict in first) or is_interrupted(first):
         return first
     return ask(None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from kmemspec.model.faults import Fault
@@ -13,9 +14,9 @@ from kmemspec.model.lang.errors import InputError
 from kmemspec.model.lang.ir import Program
 from kmemspec.model.lang.replay import replay
 from kmemspec.model.lang.trace import Trace
-from kmemspec.model.lang.verdict import Outcome
+from kmemspec.model.lang.verdict import Outcome, Verdict
 from kmemspec.proofs.explore import Limits, explore
-from kmemspec.proofs.mutation import attempts
+from kmemspec.proofs.mutation import QUICK_STATES, attempt, attempts
 from kmemspec.proofs.symbolic import prove
 from kmemspec.specs.loading import BUILT_IN, load
 
@@ -173,3 +174,20 @@ def test_no_proof_contradicts_the_search(identifier: str) -> None:
 @pytest.mark.parametrize("fault", BUDDY, ids=lambda fault: fault.identifier)
 def test_no_proof_contradicts_the_search_for_any_fault(fault: Fault) -> None:
     assert contradictions(fault, "pages=5" if fault.identifier == "merge-ignores-zone" else "pages=4") == set()
+
+
+@pytest.mark.parametrize("engine", ["explore", "prove"])
+def test_an_interrupted_attempt_asks_no_second_time(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that Ctrl-C has ended says so, and is not asked again at more length."""
+    stopped = Verdict(engine, "B9", Outcome.UNKNOWN, "", reason="interrupted")
+    asked = []
+
+    def answer(*arguments: object, **options: object) -> SimpleNamespace:
+        asked.append(options)
+        return SimpleNamespace(verdicts=(stopped,), states=QUICK_STATES)
+
+    monkeypatch.setattr(f"kmemspec.proofs.{'explore' if engine == 'explore' else 'symbolic'}.{engine}", answer)
+    fault = find("D7")
+    loaded = load(fault.spec, fault)
+    assert attempt(loaded, fault, loaded.spec.resolve(), engine, 20).outcome is Outcome.UNKNOWN
+    assert len(asked) == 1

@@ -141,8 +141,12 @@ class _Drawing:
     def calls(self, name: str) -> list[str]:
         """The functions that a function calls, in order, without those that are one line."""
         function = self.program.functions[name]
-        found = [self.target(item.function) for number in sorted(self.folding.reachable(function))
-                 for item in function.blocks[number].instructions if isinstance(item, Call)]
+        found: list[str] = []
+        for number in sorted(self.folding.reachable(function)):
+            for item in function.blocks[number].instructions:
+                if isinstance(item, Call):
+                    called = self.target(item.function)
+                    found += self.calls(called) if self.shown_as_part(called, function) else [called]
         return [called for called in dict.fromkeys(found) if not self.is_line(called) and self.is_wanted(called)]
 
     def target(self, called: str) -> str:
@@ -187,19 +191,29 @@ class _Drawing:
 
     def box(self, function: Function, depth: int) -> Box:
         """One function's nodes and edges."""
-        words = Words(self.program, function, self.shorten)
         graph = _Graph()
+        self.body(graph, graph.new(), function)
+        graph.tidy()
+        nodes, edges = graph.numbered()
+        return Box(function.source, first_line(function.doc), depth, nodes, edges)
+
+    def body(self, graph: _Graph, start: int, function: Function) -> None:
+        """Fill in a function's nodes and edges from the empty node `start`; where it ends, `returns` is set."""
+        words = Words(self.program, function, self.shorten)
         reached = sorted(self.folding.reachable(function))
-        first = {number: graph.new() for number in reached}
+        first = {number: start if number == 0 else graph.new() for number in reached}
         for number in reached:
             last = self.block(graph, first[number], function, number, words)
             answers = self.folding.successors(function, number)
             labels = words.labels(number) if len(answers) > 1 else ("",) * len(answers)
             for label, target in zip(labels, answers, strict=True):
                 graph.edges.append(Edge(last, first[target], label, back=target <= number))
-        graph.tidy()
-        nodes, edges = graph.numbered()
-        return Box(function.source, first_line(function.doc), depth, nodes, edges)
+
+    def shown_as_part(self, called: str, function: Function) -> bool:
+        """Whether a call is of the function that this one wraps: a system's action adds a guard to its part's action of
+        the same name, and both are one box."""
+        other = self.program.functions[called]
+        return other.source == function.source and other is not function
 
     def block(self, graph: _Graph, start: int, function: Function, number: int, words: Words) -> int:
         """Fill in a block's nodes from the empty node `start`; the last one, from which its edges go."""
@@ -211,6 +225,9 @@ class _Drawing:
             text = words.text(statement)
             made = words.call_in(statement, block)
             called = None if made is None else self.target(made)
+            if called is not None and self.shown_as_part(called, function):
+                current = self.part(graph, current, self.program.functions[called])
+                continue
             kind, box = self.call_of(called) if called is not None else ("steps", None)
             lines = [*words.label(statement), text]
             if kind == "summary" and called is not None:
@@ -230,6 +247,18 @@ class _Drawing:
                 current = graph.follow(current)
             graph.nodes[current] = replace(graph.nodes[current], kind="decision", lines=words.question(number))
         return current
+
+    def part(self, graph: _Graph, current: int, function: Function) -> int:
+        """The nodes of a function within those of the one that wraps it; the node after them."""
+        start = graph.follow(current)
+        before = frozenset(graph.nodes) - {start}
+        self.body(graph, start, function)
+        after = graph.new()
+        for number, node in list(graph.nodes.items()):
+            if node.returns and number not in before:
+                graph.nodes[number] = replace(node, returns=False)
+                graph.edges.append(Edge(number, after))
+        return after
 
     def is_noise(self, statement: ast.stmt, function: Function, block: Block, words: Words) -> bool:
         """An assert, a store to ghost state, or a name for a part of the state."""
@@ -396,10 +425,11 @@ def first_line(doc: str) -> str:
 
 @dataclass
 class _Graph:
-    """The nodes of one box while it is made."""
+    """The nodes of one box while it is made. `entry` is where the function begins."""
 
     nodes: dict[int, Node] = field(default_factory=dict)
     edges: list[Edge] = field(default_factory=list)
+    entry: int = 0
 
     def new(self) -> int:
         number = len(self.nodes)
@@ -434,6 +464,8 @@ class _Graph:
             for edge in self.edges if edge.start != number
         ]
         del self.nodes[number]
+        if number == self.entry:
+            self.entry = out.end
 
     def join(self, number: int) -> None:
         """Steps that only follow other steps belong to them."""
@@ -466,7 +498,9 @@ class _Graph:
                 self.nodes[number] = replace(node, kind="end", lines=("return",))
 
     def numbered(self) -> tuple[tuple[Node, ...], tuple[Edge, ...]]:
-        return tuple(self.nodes.values()), tuple(dict.fromkeys(self.edges))
+        """The nodes, the entry first, and the edges, each once."""
+        others = (node for node in self.nodes.values() if node.number != self.entry)
+        return (self.nodes[self.entry], *others), tuple(dict.fromkeys(self.edges))
 
 
 __all__ = ["Box", "Chart", "Edge", "Node", "Options", "actions_of", "chart", "first_line"]
