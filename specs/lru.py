@@ -194,10 +194,12 @@ def one_place(m: LruMachine) -> Clauses:
         else:
             yield clause("a folio is not in two places", waiting <= 1, page)
             yield clause("a folio is not lost", waiting == 1 or m.sc.lru is not None, page)
+        if not is_linked(m, page) and not is_taken(m, page):
+            yield clause("a folio on no list has no links", folio.next is None and folio.prev is None, page)
 
 
 @invariant("L1-links", origin="lib/list_debug.c: __list_add_valid(), __list_del_entry_valid()")
-def lists_linked(m: LruMachine) -> Clauses:
+def lists_linked(m: LruMemory) -> Clauses:
     """The lists are linked both ways, with proper ends; the neighbours of a folio are on its list."""
     for page in indices(m.folio):
         next = m.folio[page].next
@@ -214,8 +216,6 @@ def lists_linked(m: LruMachine) -> Clauses:
                 yield clause("the predecessor points forward", m.folio[prev].next == page, page)
             else:
                 yield clause("a folio without predecessor is the first", m.lruvec.lists[lru].first == page, page)
-        elif not is_taken(m, page):
-            yield clause("a folio on no list has no links", next is None and prev is None, page)
     for lru in indices(m.lruvec.lists):
         first = m.lruvec.lists[lru].first
         last = m.lruvec.lists[lru].last
@@ -359,9 +359,9 @@ def isolated_counted(m: LruMachine) -> Clauses:
 
 
 @invariant("L5", origin="folio_batch_add_and_move(), folio_batch_init(); mlock_pagevec()")
-def batches_hold_folios(m: LruMachine) -> Clauses:
-    """A batch holds folios in use in its first slots, and is never full between steps; a folio waits in one add batch
-    at most, and is on no list then."""
+def batches_counted(m: LruMemory) -> Clauses:
+    """A batch holds folios in its first slots, and is never full between steps; so one that holds a single folio is
+    empty."""
     for cpu in indices(m.batch):
         for kind in indices(m.batch[cpu]):
             fbatch = m.batch[cpu][kind]
@@ -375,10 +375,6 @@ def batches_hold_folios(m: LruMachine) -> Clauses:
             there = pvec.folios[slot] is not None
             yield clause("an mlock pagevec holds what it counts", there == (slot < pvec.nr), cpu, slot)
             yield clause("an empty slot asks for nothing", there or pvec.kind[slot] == 0, cpu, slot)
-    for page in indices(m.folio):
-        slots = add_slots(m, page)
-        yield clause("a folio is in one add batch at most", slots <= 1, page)
-        yield clause("a folio in an add batch is on no list", slots == 0 or not m.folio[page].lru, page)
 
 
 @invariant("L9", origin="folio_get() of isolate_lru_folios() and of each batch; being on a list holds no reference")
@@ -659,7 +655,7 @@ INVARIANTS = (
     flags_agree,
     lists_counted,
     isolated_counted,
-    batches_hold_folios,
+    batches_counted,
     references_counted,
     mlocked_is_unevictable,
     shadows,

@@ -17,7 +17,6 @@ from ..model.folio import (
     ANON,
     EVICTABLE_LISTS,
     FILE,
-    LRU_UNEVICTABLE,
     LruHead,
 )
 from ..model.gfp import __GFP_FS, __GFP_IO
@@ -88,7 +87,7 @@ from ..model.slowpath import (
     slowpath_retry,
 )
 from ..model.swap import swap_is_free
-from .lru import batch_slots, is_linked, is_listed, list_length, listed_on, lists_counted
+from .lru import batch_slots, batches_counted, is_linked, list_length, lists_counted, lists_linked
 from .reclaim_scope import DERIVED, PARAMETERS, REQUIREMENTS, SCOPES
 from .swap import all_anon_ptes, is_empty, locked_ptes, swap_ptes
 
@@ -178,38 +177,9 @@ def one_place(m: TaskMemory) -> Clauses:
         else:
             yield clause("a folio is not in two places", places <= 1, page)
             yield clause("a folio is not lost", places >= 1, page)
-
-
-@invariant("L1-links", origin="lib/list_debug.c: __list_add_valid(), __list_del_entry_valid()")
-def lists_linked(m: TaskMemory) -> Clauses:
-    """The lists are linked both ways, with proper ends; the neighbours of a folio are on its list."""
-    for page in indices(m.folio):
-        next = m.folio[page].next
-        prev = m.folio[page].prev
-        if is_linked(m, page):
-            lru = listed_on(m, page)
-            if next is not None:
-                yield clause("the successor is on the same list", is_listed(m, next, lru), page)
-                yield clause("the successor points back", m.folio[next].prev == page, page)
-            else:
-                yield clause("a folio without successor is the last", m.lruvec.lists[lru].last == page, page)
-            if prev is not None:
-                yield clause("the predecessor is on the same list", is_listed(m, prev, lru), page)
-                yield clause("the predecessor points forward", m.folio[prev].next == page, page)
-            else:
-                yield clause("a folio without predecessor is the first", m.lruvec.lists[lru].first == page, page)
-        elif takers(m, page) == 0:
-            yield clause("a folio on no list has no links", next is None and prev is None, page)
-    for lru in indices(m.lruvec.lists):
-        first = m.lruvec.lists[lru].first
-        last = m.lruvec.lists[lru].last
-        yield clause("a list has both ends or none", (first is None) == (last is None), lru)
-        if lru == LRU_UNEVICTABLE:
-            yield clause("the unevictable list has no links", first is None, lru)
-        if first is not None and last is not None:
-            at_ends = m.folio[first].prev is None and m.folio[last].next is None
-            listed = is_listed(m, first, lru) and is_listed(m, last, lru)
-            yield clause("the ends of a list are ends, and on it", at_ends and listed, lru)
+        unlinked = m.folio[page].next is None and m.folio[page].prev is None
+        on_none = not is_linked(m, page) and takers(m, page) == 0
+        yield clause("a folio on no list has no links", unlinked or not on_none, page)
 
 
 @invariant("L1-taken", origin="shrink_inactive_list(): folio_list; shrink_folio_list(): ret_folios")
@@ -277,24 +247,6 @@ def takes_type(sc: Reclaimer, type: int) -> bool:
     """Whether a reclaimer has isolated folios of a type."""
     lru = sc.lru
     return lru is not None and lru_type(lru) == type
-
-
-@invariant("L5", origin="folio_batch_add_and_move(); mlock_pagevec()")
-def batches_empty(m: TaskMemory) -> Clauses:
-    """A batch that is full is emptied; one that holds a single folio is empty between steps."""
-    for cpu in indices(m.batch):
-        for kind in indices(m.batch[cpu]):
-            fbatch = m.batch[cpu][kind]
-            yield clause("a full batch is emptied", fbatch.nr < len(fbatch.folios), cpu, kind)
-            for slot in indices(fbatch.folios):
-                there = fbatch.folios[slot] is not None
-                yield clause("a batch holds what it counts", there == (slot < fbatch.nr), cpu, kind, slot)
-        pvec = m.mlock_batch[cpu]
-        yield clause("a full mlock pagevec is emptied", pvec.nr < len(pvec.folios), cpu)
-        for slot in indices(pvec.folios):
-            there = pvec.folios[slot] is not None
-            yield clause("an mlock pagevec holds what it counts", there == (slot < pvec.nr), cpu, slot)
-            yield clause("an empty slot asks for nothing", there or pvec.kind[slot] == 0, cpu, slot)
 
 
 @invariant("L7", origin="folio_evictable(), move_folios_to_lru(), __mlock_page(); 9c4e6b1a7027")
@@ -915,7 +867,7 @@ INVARIANTS = (
     flags_agree,
     lists_counted,
     isolated_counted,
-    batches_empty,
+    batches_counted,
     locked_folios_unevictable,
     references_counted,
     history_bounded,

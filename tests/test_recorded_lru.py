@@ -26,7 +26,7 @@ from kmemspec.specs.recorded.ftrace import (
     PageFreed,
     read_trace,
 )
-from kmemspec.specs.recorded.lru import lru_text
+from kmemspec.specs.recorded.lru import PAGEVEC_SIZE, lru_text
 from kmemspec.specs.recorded.lru_comparison import LruFidelity, compare_events, compare_lru, in_phases
 from kmemspec.specs.recorded.lru_invariants import LruInvariants
 from kmemspec.specs.recorded.lru_states import LruState, read_lru_state
@@ -59,7 +59,7 @@ EXPECTED: dict[str, dict[str, int]] = {
         lru_comparison.ZONE_COUNTERS: 20, lru_comparison.NODE_COUNTERS: 10, lru_comparison.MEMBERS: 358,
         lru_comparison.FRAMES: 28203,
         page_flags.NAMED: 303, "L1 one_place": 3, "L1-links lists_linked": 3, "L2 flags_agree": 5,
-        "L3 lists_counted": 3, "L4 isolated_counted": 3, "L5 batches_hold_folios": 3, "L7 mlocked_is_unevictable": 2,
+        "L3 lists_counted": 3, "L4 isolated_counted": 3, "L5 batches_counted": 3, "L7 mlocked_is_unevictable": 2,
     },
     "thp2": {
         page_life.INSERTION: 8335, page_life.ACTIVATION: 239, lru_comparison.COUNTERS: 21,
@@ -376,10 +376,13 @@ def counter(name: str, by: int) -> Callable[[LruState], LruState]:
     return lambda state: replace(state, events={**state.events, name: state.events[name] + by})
 
 
-def batched(page: Callable[[LruState], int]) -> Callable[[LruState], LruState]:
+def batched(page: Callable[[LruState], int], to: int = 0) -> Callable[[LruState], LruState]:
+    """A page more in the first batch, or as many as there are then `to` in it."""
+
     def change(state: LruState) -> LruState:
         (first, *kinds), *cpus = state.batches
-        return replace(state, batches=(((*first, page(state)), *kinds), *cpus))
+        more = (page(state),) * max(1, to - len(first))
+        return replace(state, batches=(((*first, *more), *kinds), *cpus))
 
     return change
 
@@ -444,7 +447,10 @@ BROKEN_INVARIANTS: dict[str, tuple[Callable[[LruState], LruState], str]] = {
         lambda state: lists_with(state, 0, lambda pages: (*pages, some_page(state, "buddy"))), "L2 flags_agree"
     ),
     "a page of a list waits in a batch": (
-        batched(lambda state: state.lists[0][0]), "L5 batches_hold_folios"
+        batched(lambda state: state.lists[0][0]), "L1 one_place"
+    ),
+    "a batch is full, and not emptied": (
+        batched(lambda state: some_page(state, "used"), PAGEVEC_SIZE), "L5 batches_counted"
     ),
     "the cost does not decay": (
         lambda state: replace(state, cost=(state.frames // 4 + 1, 0)), "L-cost costs_decay"

@@ -335,7 +335,7 @@ def free_page_on_an_lru_list(data: Data) -> None:
     data["lru"]["LRU_ACTIVE_FILE"].append(some(data, 2)[0])
 
 
-@kind("R3", "L5")
+@kind("R3", "L1")
 def page_in_an_lru_batch_and_on_a_list(data: Data) -> None:
     data["lru_batches"]["0"]["lru_add"].append(data["lru"][lru_pages(data)[0]][0])
 
