@@ -68,9 +68,16 @@ def flag_words(path: Path) -> tuple[int, ...]:
         raise InputError(f"{path} cannot be read: {error.strerror or error}", "give a recording") from None
     except (lzma.LZMAError, EOFError):
         raise InputError(f"{path} is not a complete xz file", "copy it again") from None
-    if len(data) > BYTES_MAX or len(data) % 8:
-        raise InputError(f"{path} is not a copy of /proc/kpageflags", "it has 8 bytes for each page frame")
-    return struct.unpack(f"<{len(data) // 8}Q", data)
+    if len(data) > BYTES_MAX:
+        raise InputError(f"{path} is longer than {BYTES_MAX} bytes", "give a copy of /proc/kpageflags")
+    return read_words("kpageflags", str(path), data)
+
+
+def read_words(proc: str, name: str, content: bytes) -> tuple[int, ...]:
+    """The words for the frames in a file that copies /proc/kpageflags or /proc/kpagecount, as `proc` says."""
+    if len(content) % 8:
+        raise InputError(f"{name} is not a copy of /proc/{proc}", "it has 8 bytes for each page frame")
+    return struct.unpack(f"<{len(content) // 8}Q", content)
 
 
 NAMED = "flags of a frame name the list of the next state"

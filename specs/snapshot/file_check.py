@@ -30,6 +30,7 @@ from ..recorded.page_flags import (
     KPF_THP,
     KPF_UNEVICTABLE,
     FlaggedLru,
+    read_words,
 )
 from ..recorded.slab_sysfs import x86_64
 from ..recorded.states import CacheState, KernelState, PcpState, ZoneState
@@ -44,7 +45,6 @@ from .texts import (
     read_pagetypeinfo,
     read_slabinfo,
     read_sysfs,
-    read_words,
     read_zoneinfo,
 )
 from .zones import FRAMES_EVALUATED_MAX, REQUESTS, TOO_LARGE
@@ -87,11 +87,11 @@ class Parsed:
 
     @cached_property
     def flags(self) -> tuple[int, ...]:
-        return read_words("kpageflags.bin", self.files.content["kpageflags.bin"])
+        return read_words("kpageflags", "kpageflags.bin", self.files.content["kpageflags.bin"])
 
     @cached_property
     def counts(self) -> tuple[int, ...]:
-        return read_words("kpagecount.bin", self.files.content["kpagecount.bin"])
+        return read_words("kpagecount", "kpagecount.bin", self.files.content["kpagecount.bin"])
 
     @cached_property
     def sysfs(self) -> dict[str, dict[str, int]]:

@@ -7,7 +7,6 @@ one error that names the file and the line.
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -185,13 +184,6 @@ def read_counters(name: str, content: bytes) -> dict[str, int]:
             raise lines.refuse()
         found[words[0].rstrip(":")] = lines.whole(words[1])
     return found
-
-
-def read_words(name: str, content: bytes) -> tuple[int, ...]:
-    """The 8 bytes for each frame of kpageflags or kpagecount."""
-    if len(content) % 8:
-        raise InputError(f"{name} is not a copy of /proc/{name.removesuffix('.bin')}", "it has 8 bytes for each frame")
-    return struct.unpack(f"<{len(content) // 8}Q", content)
 
 
 def read_sysfs(content: bytes) -> dict[str, dict[str, int]]:

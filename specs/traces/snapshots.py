@@ -14,11 +14,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from ..contracts.contract import Clause
-from ..recorded.page_flags import BEGIN, KPF_BUDDY, KPF_LRU, KPF_MMAP, KPF_SLAB
+from ..recorded.page_flags import BEGIN, KPF_BUDDY, KPF_LRU, KPF_MMAP, KPF_SLAB, read_words
 from ..snapshot.file_check import check_files
 from ..snapshot.files import Files, archives
 from ..snapshot.results import Snapshot
-from ..snapshot.texts import read_counters, read_words
+from ..snapshot.texts import read_counters
 from .clauses import (
     LOST,
     NO_EVENTS,
@@ -192,7 +192,7 @@ class SnapshotChecker:
 
     def _compare_flags(self, name: str, begun: _Moment, ended: _Moment) -> None:
         """What the events say both before and after the file was read, against it."""
-        words = read_words(FLAGS, self._file(name, FLAGS))
+        words = read_words("kpageflags", FLAGS, self._file(name, FLAGS))
         judge = self.text.judge
         if not words:
             return
