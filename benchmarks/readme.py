@@ -3,10 +3,10 @@
     python benchmarks/readme.py [REPORT]            # rewrite README.md and docs/
     python benchmarks/readme.py [REPORT] --check    # exit 1 if they are not what would be written
 
-REPORT is what `kmemspec check --json REPORT` wrote; without one the checks are run. The table of real implementations is
-that of docs/validated.md, which benchmarks/real_implementations.py writes. Nothing in those parts is typed by hand; a
-test runs `--check`. Two things are written and not compared: the kill matrix, which takes minutes and whose faults have
-tests of their own, and the flow charts, as the version of dot decides where things stand.
+REPORT is what `kmemspec check --json REPORT` wrote; without one the checks are run. The table of real implementations
+is that of docs/validated.md, which benchmarks/real_implementations.py writes. Nothing in those parts is typed by hand;
+a test runs `--check`. Two things are written and not compared: the kill matrix, which takes minutes and whose faults
+have tests of their own, and the flow charts, as the version of dot decides where things stand.
 """
 
 from __future__ import annotations

@@ -255,7 +255,7 @@ def test_random_programs(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_many_random_programs(tmp_path: Path) -> None:
-    compare_random(tmp_path, range(1000, 2000))
+    compare_random(tmp_path, range(1000, 1500))
 
 
 def compare_random(folder: Path, seeds: range) -> None:

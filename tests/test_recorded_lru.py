@@ -311,10 +311,10 @@ CORRUPTED = (
 
 @pytest.mark.slow
 def test_most_random_corruptions_are_found(swap2: Recorded) -> None:
-    """One event between the states is dropped, doubled, or has one number changed, in 40 runs."""
+    """One event between the states is dropped, doubled, or has one number changed, in 16 runs."""
     generator = random.Random(3)
-    found = sum(not swap2.compare(random_corruption(swap2, generator)).holds for _ in range(40))
-    assert found >= 30
+    found = sum(not swap2.compare(random_corruption(swap2, generator)).holds for _ in range(16))
+    assert found >= 12
 
 
 def random_corruption(data: Recorded, generator: random.Random) -> list[tuple[Event, int]]:
