@@ -4,7 +4,11 @@
  * order; 4 neighbouring ranges are added without merging; 5 unlinking leaves the neighbour's link behind; 6 an unpaired
  * block is added twice; 7 merging stops after one level; 8 a block is added that only begins inside the memory;
  * 11 a block is smaller than a list node; 12 the size computation overflows; 13 a split lists the wrong half;
- * 19 merging ignores the buddy's order. */
+ * 19 merging ignores the buddy's order.
+ *
+ * Where the original checked itself, so does the twin: Rust the index of a list (D2), jemalloc's debug build that what
+ * is taken from a list is what that list holds (D19). The correct twin has both checks. */
+#include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -20,6 +24,8 @@
 #define MOST_PAGES 8192
 #define MOST_ORDERS 24
 #define FREE 0x80
+#define CHECKS_INDEX (BUG == 0 || BUG == 2)
+#define CHECKS_STATE (BUG == 0 || BUG == 19)
 
 struct node { struct node *next, *prev; };
 
@@ -37,6 +43,9 @@ static size_t page_of(struct buddy *b, void *at) { return (size_t)((unsigned cha
 static void push(struct buddy *b, size_t page, int order)
 {
 	struct node *node = node_at(b, page);
+#if CHECKS_INDEX
+	assert(order < b->orders);
+#endif
 	node->prev = NULL;
 	node->next = b->lists[order];
 	if (node->next)
@@ -48,6 +57,9 @@ static void push(struct buddy *b, size_t page, int order)
 static void take(struct buddy *b, size_t page, int order)
 {
 	struct node *node = node_at(b, page);
+#if CHECKS_STATE
+	assert(b->state[page] == (FREE | order));
+#endif
 	if (node->prev)
 		node->prev->next = node->next;
 	else
@@ -130,7 +142,7 @@ void buddy_free(struct buddy *b, void *block, int order)
 	while (order < b->orders - 1) {
 #endif
 		size_t other = page ^ ((size_t)1 << order);
-		if (other + ((size_t)1 << order) > b->pages)
+		if (other >= b->pages)
 			break;
 #if BUG == 19
 		if (!(b->state[other] & FREE))
