@@ -23,8 +23,10 @@ from .sequences import Operation, Sequence, every_sequence, smaller, weight, wit
 SECONDS, HANG_SECONDS = 8.0, 4.0
 """The time for one failure, and for one that hangs."""
 HANG_CALL_SECONDS = 0.7
-SHORTER_MAX, ELSEWHERE_MAX, OTHER_CALLS_MAX = 800, 300, 800
+SHORTER_MAX, ELSEWHERE_MAX, OTHER_CALLS_MAX = 500, 150, 800
 """How many sequences are run: shorter ones at the failure's scope, those at other scopes, those with another call."""
+MORE_KEYS = 3
+"""How many failures are cut down beyond those to be reported, if cutting down shows others that are shorter."""
 PAIRS_LENGTH = 12
 """Up to this length pairs of calls are left out before another call is tried."""
 
@@ -42,7 +44,7 @@ def cut_down(search: Search) -> list[Cut]:
     """The failures to report, the shortest first. Cutting one down may show another, which then is cut down too."""
     most = search.options.max_findings
     cuts: dict[Key, Cut] = {}
-    while len(cuts) < 2 * most:
+    while len(cuts) < most + MORE_KEYS:
         waiting = [(weight(failure.sequence), key) for key, failure in search.failures.items() if key not in cuts]
         if not waiting or (len(cuts) >= most and min(waiting)[0] >= weight(ordered(cuts)[most - 1].smallest.sequence)):
             break
@@ -102,6 +104,8 @@ class Cutter:
         self.passed.update((where, sequence[:end]) for end in range(len(sequence) if key else 1, len(sequence) + 1))
         if key is not None and key[1] != "hang" and judgement.failed_at + 1 < len(self.best.sequence):
             self.search.keep(key, sequence, scope, judgement)
+            if self.search.options.max_findings == 1:
+                raise _EnoughError  # the other one is to be reported instead
         return False
 
     def calls(self, scope: Scope, before: Sequence) -> Iterator[Operation]:
@@ -115,9 +119,10 @@ class Cutter:
         for scope in self.search.workload.scopes:
             if scope == self.original.scope:
                 return
-            if set(scope) == set(self.original.scope) and sum(scope.values()) < sum(self.original.scope.values()):
-                if self.fails(self.original.sequence, scope):
-                    return
+            alike = set(scope) == set(self.original.scope)
+            simpler = alike and sum(scope.values()) < sum(self.original.scope.values())
+            if simpler and self.fails(self.original.sequence, scope):
+                return
 
     def fewer_calls(self) -> None:
         """Cut calls and lower numbers as long as it still fails in the same way."""

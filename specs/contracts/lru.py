@@ -409,6 +409,8 @@ class LruWorkload:
             judgement = attempt((Operation(kind, None, numbers),), self.scopes[0])
             if judgement.records and judgement.records[-1].observed == "not called":
                 missing.append(kind)
+            if judgement.broken is not None and judgement.broken.kind == "hang":
+                break  # another call may hang as well, and one is enough to report
         self.offered -= frozenset(missing)
         self.kinds = tuple(kind for kind in self.kinds if kind in self.offered or kind not in CONTRACT.operations)
         return [f"the target has no {', '.join(missing)}"] if missing else []

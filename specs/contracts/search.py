@@ -24,6 +24,7 @@ T = TypeVar("T")
 Key = tuple[str, str, str]
 """What makes two failures the same: clause, kind and detail."""
 FAILURES_KEPT = 5
+"""How many sequences have to fail before the search ends, if more than one finding is wanted."""
 SETTLING, SHORT = 60, 3
 """How many sequences more are tried when a long one failed: another may show the same in a simpler way."""
 DRAWN_SHRINK_SECONDS = 4.0
@@ -118,6 +119,7 @@ class Search:
     def systematic(self) -> bool:
         """Every systematic sequence; was it completed?"""
         since = self.examples
+        enough = FAILURES_KEPT if self.options.max_findings > 1 else 1
         until = time.monotonic() + SYSTEMATIC_PART * (self.deadline - time.monotonic())
         for scope, sequence in self.workload.systematic():
             if time.monotonic() >= until:
@@ -126,7 +128,7 @@ class Search:
                 self.attempt(self.allowed(sequence), scope)
             since = self.examples if not self.failures else since
             settled = self.examples - since >= SETTLING or self.shortest() <= SHORT
-            if (self.failed >= FAILURES_KEPT and settled) or self.hangs:
+            if (self.failed >= enough and settled) or self.hangs:
                 return False
         return True
 

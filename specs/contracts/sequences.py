@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from .contract import Contract
 
-
 ALL_PAIRS = 24
 """Up to this length any two calls are left out together, of longer sequences those that stand close together."""
 
