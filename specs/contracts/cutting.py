@@ -17,7 +17,7 @@ from itertools import combinations
 from .arenas import PLACEMENT
 from .interface import Scope
 from .judging import Judgement
-from .search import Failure, Key, Search, key_of, show_scope
+from .search import SHORT, Failure, Key, Search, key_of, show_scope
 from .sequences import Operation, Sequence, every_sequence, smaller, weight, without
 
 SECONDS, HANG_SECONDS = 8.0, 4.0
@@ -135,7 +135,7 @@ class Cutter:
     def shorter(self) -> tuple[bool, bool]:
         """Every shorter sequence in ascending length: was one found that fails; is there none at the best's scope?"""
         own = self.best.scope
-        left = {True: SHORTER_MAX, False: ELSEWHERE_MAX}
+        left = {True: SHORTER_MAX, False: ELSEWHERE_MAX if len(self.best.sequence) > SHORT else 0}
         for length in range(1, len(self.best.sequence)):
             for scope in (own, *self.neighbours(own)):
                 listed = False
