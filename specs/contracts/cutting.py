@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import combinations
+from itertools import combinations, product
 
 from .arenas import PLACEMENT
 from .interface import Scope
@@ -25,7 +25,7 @@ SECONDS, HANG_SECONDS = 8.0, 4.0
 HANG_CALL_SECONDS = 0.7
 SHORTER_MAX, ELSEWHERE_MAX, OTHER_CALLS_MAX = 500, 150, 800
 """How many sequences are run: shorter ones at the failure's scope, those at other scopes, those with another call."""
-MORE_KEYS = 3
+MORE = 3
 """How many failures are cut down beyond those to be reported, if cutting down shows others that are shorter."""
 PAIRS_LENGTH = 12
 """Up to this length pairs of calls are left out before another call is tried."""
@@ -44,13 +44,20 @@ def cut_down(search: Search) -> list[Cut]:
     """The failures to report, the shortest first. Cutting one down may show another, which then is cut down too."""
     most = search.options.max_findings
     cuts: dict[Key, Cut] = {}
-    while len(cuts) < most + MORE_KEYS:
-        waiting = [(weight(failure.sequence), key) for key, failure in search.failures.items() if key not in cuts]
-        if not waiting or (len(cuts) >= most and min(waiting)[0] >= weight(ordered(cuts)[most - 1].smallest.sequence)):
+    for _ in range(most + MORE):
+        lengths = {key: weight(cut.smallest.sequence) for key, cut in cuts.items()}
+        waiting = [
+            (weight(failure.sequence), key)
+            for key, failure in search.failures.items()
+            if key not in cuts or weight(failure.sequence) < min(lengths[key], weight(cuts[key].original.sequence))
+        ]
+        if not waiting or (len(cuts) >= most and min(waiting)[0] >= sorted(lengths.values())[most - 1]):
             break
-        key = min(waiting)[1]
-        failure = search.failures[key]
-        cuts[key] = search.until_interrupted(Cutter(search, failure).cut, Cut(failure, failure))
+        failure = search.failures[min(waiting)[1]]
+        cut = search.until_interrupted(Cutter(search, failure).cut, Cut(failure, failure))
+        key = key_of(cut.original.judgement)
+        assert key is not None
+        cuts[key] = cut
     return ordered(cuts)[:most]
 
 
@@ -73,6 +80,8 @@ class Cutter:
         self.until = time.monotonic() + (HANG_SECONDS if hang else SECONDS)
         self.seconds = HANG_CALL_SECONDS if hang else None
         self.passed: set[tuple[str, Sequence]] = set()
+        self.left = {True: SHORTER_MAX, False: ELSEWHERE_MAX}
+        """How many short sequences may still be run, at the scope of the best and at others."""
 
     def cut(self) -> Cut:
         """As far as it goes, within the limits."""
@@ -82,14 +91,18 @@ class Cutter:
             self.fewer_calls()
             improved = True
             while improved and not shortest:
-                improved, shortest = self.shorter()
-                improved = improved or (not shortest and self.other_calls())
+                improved = self.other_calls()
+                if not improved:
+                    improved, shortest = self.shorter()
                 if improved:
                     self.fewer_calls()
         return Cut(self.original, self.best, shortest)
 
     def fails(self, sequence: Sequence, scope: Scope) -> bool:
-        """Does it fail in the same way? Then it is the best. Another failure is remembered for a finding of its own."""
+        """Does it fail in the same way? Then it is the best.
+
+        What fails in another way is remembered for a finding of its own; it takes this one's place if only one is
+        wanted and it is shorter."""
         where = show_scope(scope)
         if (where, sequence) in self.passed:
             return False
@@ -97,15 +110,17 @@ class Cutter:
             raise _EnoughError
         judgement = self.search.run(sequence, scope, self.seconds)
         key = key_of(judgement)
+        cut = without_skipped(sequence[: judgement.failed_at + 1], judgement)
+        another = key is not None and key != self.key and key[1] != "hang" and len(cut) < len(self.best.sequence)
+        if another and self.search.options.max_findings == 1:
+            self.key, self.original = key, Failure(scope, cut, judgement)
         if key is not None and key == self.key:
-            self.best = Failure(scope, without_skipped(sequence[: judgement.failed_at + 1], judgement), judgement)
+            self.best = Failure(scope, cut, judgement)
             return True
         # A sequence that shows nothing shows nothing up to any place.
         self.passed.update((where, sequence[:end]) for end in range(len(sequence) if key else 1, len(sequence) + 1))
-        if key is not None and key[1] != "hang" and judgement.failed_at + 1 < len(self.best.sequence):
+        if key is not None and another:
             self.search.keep(key, sequence, scope, judgement)
-            if self.search.options.max_findings == 1:
-                raise _EnoughError  # the other one is to be reported instead
         return False
 
     def calls(self, scope: Scope, before: Sequence) -> Iterator[Operation]:
@@ -134,23 +149,28 @@ class Cutter:
 
     def shorter(self) -> tuple[bool, bool]:
         """Every shorter sequence in ascending length: was one found that fails; is there none at the best's scope?"""
-        own = self.best.scope
-        left = {True: SHORTER_MAX, False: ELSEWHERE_MAX if len(self.best.sequence) > SHORT else 0}
-        for length in range(1, len(self.best.sequence)):
-            for scope in (own, *self.neighbours(own)):
-                listed = False
-                for sequence in every_sequence(partial(self.calls, scope), length) if left[scope is own] else ():
-                    listed = True
-                    left[scope is own] -= (show_scope(scope), sequence) not in self.passed
-                    if left[scope is own] <= 0:
-                        break
-                    if self.fails(sequence, scope):
-                        return True, scope is own and left[True] > 0
-                if scope is own and not listed:
-                    left[True] = 0
-            if not any(left.values()):
-                break
-        return False, left[True] > 0
+        own, most = self.best.scope, len(self.best.sequence)
+        scopes = [own, *(self.neighbours(own) if most > SHORT else ())]
+        whole = True
+        for length, scope in product(range(1, most), scopes):
+            found, every = self.every(length, scope, scope is own)
+            whole = whole and (every or scope is not own)
+            if found:
+                return True, whole and scope is own
+        return False, whole
+
+    def every(self, length: int, scope: Scope, own: bool) -> tuple[bool, bool]:
+        """Every sequence of a length at a scope: was one found that fails; were all of them tried that come before?"""
+        listed = False
+        for sequence in every_sequence(partial(self.calls, scope), length) if self.left[own] else ():
+            listed = True
+            if (show_scope(scope), sequence) not in self.passed:
+                if not self.left[own]:
+                    return False, False
+                self.left[own] -= 1
+                if self.fails(sequence, scope):
+                    return True, True
+        return False, listed
 
     def neighbours(self, own: Scope) -> list[Scope]:
         """The other scopes in memory that lies in the same way."""
