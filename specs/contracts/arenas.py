@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from .interface import Attempt, Oracle, Scope, Workload
-from .sequences import Draw, Sequence
+from .sequences import Draw, Operation, Sequence
 
 PLACEMENT = frozenset({"align", "phase", "garbage", "wall"})
 
@@ -61,6 +61,10 @@ class InArenas:
                 which = (number + turn) % count
                 scope, sequence = items[which]
                 yield {**scope, **self.parts[which][0]}, sequence
+
+    def calls(self, scope: Scope, before: Sequence) -> Iterator[Operation]:
+        """What may come next."""
+        return self.workload(scope).calls(scope, before)
 
     def notes(self, coverage: Mapping[str, int]) -> list[str]:
         """What the report should say; the same for each arena."""

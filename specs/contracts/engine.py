@@ -15,6 +15,7 @@ from ...model.lang.errors import InputError
 from ...model.lang.verdict import Outcome
 from .arenas import InArenas, without_placement
 from .command import PREFIX
+from .cutting import cut_down
 from .description import Description, of_exports, read_description
 from .extents import extents
 from .interface import Interface, Workload
@@ -23,7 +24,6 @@ from .registry import INTERFACES
 from .reproducers import reproducer
 from .results import Finding, ValidateOptions, Validation
 from .search import Failure, Search, key_of, show_scope
-from .sequences import weight
 
 CONFIRMATIONS = 3
 PATIENCE = 3.0
@@ -59,15 +59,14 @@ def run_search(
     if not search.failures:
         search.until_interrupted(search.random, 0)
     drawn = search.examples - before
-    simplest = sorted(search.failures.values(), key=lambda failure: weight(failure.sequence))
-    for failure in simplest[: search.options.max_findings]:
-        smallest = search.until_interrupted(lambda failure=failure: search.minimise(failure), failure)  # type: ignore[misc]
-        confirmed = confirm(search, smallest, failure, setup)
+    for cut in cut_down(search):
+        confirmed = confirm(search, cut.smallest, cut.original, setup)
         if confirmed is None:
             notes.append("a sequence took longer than the time limit once, and not when it was run again")
             continue
-        smallest, deterministic = confirmed
-        findings.append(to_finding(interface, target, search, smallest, deterministic))
+        failure, deterministic = confirmed
+        shortest = cut.shortest and failure.sequence == cut.smallest.sequence
+        findings.append(to_finding(interface, target, search, failure, deterministic, shortest))
     notes += [f"scope {scope} is declined by the target ({reason})" for scope, reason in search.declined.items()]
     if search.child.noise_bytes:
         text = " ".join(search.child.noise_text.decode(errors="replace").split())[:120]
@@ -121,7 +120,9 @@ def confirm(
     return None if hang else (original, False)
 
 
-def to_finding(interface: Interface, target: str, search: Search, failure: Failure, deterministic: bool) -> Finding:
+def to_finding(
+    interface: Interface, target: str, search: Search, failure: Failure, deterministic: bool, shortest: bool
+) -> Finding:
     """The report of one failure."""
     broken = failure.judgement.broken
     assert broken is not None
@@ -138,6 +139,7 @@ def to_finding(interface: Interface, target: str, search: Search, failure: Failu
         reproducer=text,
         reproducer_name=name,
         deterministic=deterministic,
+        shortest=shortest,
         extents=extents(interface.contract, failure, int(search.child.declared.get("size", 0))),
     )
 

@@ -114,6 +114,10 @@ class HeapWorkload:
             sketch.add(draw)
         return tuple(sketch.operations)
 
+    def calls(self, scope: Mapping[str, int], before: Sequence) -> Iterator[Operation]:
+        """Nothing: there are as many sizes as numbers."""
+        return iter(())
+
     def systematic(self) -> Iterator[tuple[Mapping[str, int], Sequence]]:
         """Sizes that cannot be met, by every function; every size alone, copied up and down; batches; exhaustion."""
         zero = self.declared["zero_size"] != "undefined"

@@ -45,6 +45,10 @@ class WalkedHeap:
         """As without walks."""
         return self.inner.program(draws, scope)
 
+    def calls(self, scope: Scope, before: Sequence) -> Iterator[Operation]:
+        """As without walks."""
+        return self.inner.calls(scope, before)
+
     def systematic(self) -> Iterator[tuple[Scope, Sequence]]:
         """What is tried without walks, which fails shortest, and then the walks."""
         yield from self.inner.systematic()

@@ -67,6 +67,9 @@ class Workload(Protocol):
     def systematic(self) -> Iterator[tuple[Scope, Sequence]]:
         """Sequences that are always tried."""
 
+    def calls(self, scope: Scope, before: Sequence) -> Iterator[Operation]:
+        """Every call that a client may make next; nothing if they are too many to be listed."""
+
     def notes(self, coverage: Mapping[str, int]) -> list[str]:
         """What a report should say beside the findings."""
 

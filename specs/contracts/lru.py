@@ -409,6 +409,8 @@ class LruWorkload:
             judgement = attempt((Operation(kind, None, numbers),), self.scopes[0])
             if judgement.records and judgement.records[-1].observed == "not called":
                 missing.append(kind)
+            if judgement.broken is not None and judgement.broken.kind == "hang":
+                break  # another call may hang as well, and one is enough to report
         self.offered -= frozenset(missing)
         self.kinds = tuple(kind for kind in self.kinds if kind in self.offered or kind not in CONTRACT.operations)
         return [f"the target has no {', '.join(missing)}"] if missing else []
@@ -465,6 +467,22 @@ class LruWorkload:
             sketch.store_all(larger["keys"] // 2, larger["keys"])
             sketch.look_at_all(always=True)
             yield larger, tuple(sketch.operations)
+
+    def calls(self, scope: Scope, before: Sequence) -> Iterator[Operation]:
+        """Every call that the target has, with the keys met so far and one more, a new value, any capacity."""
+        met = 0
+        for operation in before:
+            if "key" in CONTRACT.operations[operation.kind].numbers:
+                met = max(met, operation.arguments[0] + 1)
+        ranges = {
+            "key": range(min(met + 1, scope["keys"])),
+            "value": range(len(before) + 1, len(before) + 2),
+            "capacity": range(int(self.declared["least_capacity"]), scope["keys"] + 1),
+        }
+        for kind in CONTRACT.operations:
+            if kind in self.offered:
+                for arguments in product(*(ranges[name] for name in CONTRACT.operations[kind].numbers)):
+                    yield Operation(kind, None, arguments)
 
     def every_short(self, kinds: tuple[str, ...], length: int) -> Iterator[tuple[Scope, Sequence]]:
         """Every sequence of that length at the tiny scopes."""

@@ -21,7 +21,7 @@ from .lockstep import Impossible, LockStep
 from .pages import ordering
 from .python_class import MethodAdapter
 from .results import ValidateOptions
-from .sequences import Draw, Operation, Sequence
+from .sequences import Draw, Operation, Sequence, every_sequence, unfreed
 
 if TYPE_CHECKING:
     from .guided import Edge, Tour
@@ -335,10 +335,20 @@ class ObjectWorkload:
         sketch.add("statistics")
         return tuple(sketch.operations)
 
+    def calls(self, scope: Scope, before: Sequence) -> Iterator[Operation]:
+        """An allocation, a free of any object not yet freed; what shrinks or looks, not twice in a row."""
+        yield Operation("alloc")
+        for block in unfreed(before):
+            yield Operation("free", block)
+        for kind in ("shrink", "statistics"):
+            if kind in self.offered and not (before and before[-1].kind == kind):
+                yield Operation(kind)
+
     def systematic(self) -> Iterator[tuple[Scope, Sequence]]:
         """Every short sequence; walks over the contract's graph; fill, free in four orders and fill again."""
-        for sequence in every_sequence(self.offered, TINY_LENGTH):
-            yield self.scopes[0], sequence
+        for sequence in every_sequence(self.sparing_calls, TINY_LENGTH):
+            last = (Operation("statistics"),) if "statistics" in self.offered else ()
+            yield self.scopes[0], (*sequence, *last)
         self.tour = self.new_tour()
         for walk in islice(self.tour.walks(WALK), WALKS_MAX):
             yield self.scopes[0], self.walked(walk)
@@ -355,6 +365,13 @@ class ObjectWorkload:
                 sketch.fill()
                 sketch.add("statistics")
                 yield scope, tuple(sketch.operations)
+
+    def sparing_calls(self, before: Sequence) -> Iterator[Operation]:
+        """Calls without a look at the statistics, and with shrink only where something was just freed."""
+        for operation in self.calls(self.scopes[0], before):
+            useless = operation.kind == "shrink" and not (before and before[-1].kind == "free")
+            if operation.kind != "statistics" and not useless:
+                yield operation
 
     def new_tour(self) -> Tour:
         """The graph of the first scope, or of the first few objects."""
@@ -424,22 +441,6 @@ class ObjectSketch:
         start = which * self.slots % max(1, len(self.live))
         for block in self.live[start : start + self.slots]:
             self.release(block)
-
-
-def every_sequence(offered: frozenset[str], length: int) -> Iterator[Sequence]:
-    """Every sequence of allocations, frees and shrinks of that length."""
-
-    def extend(prefix: Sequence, blocks: tuple[int, ...]) -> Iterator[Sequence]:
-        if len(prefix) == length:
-            yield (*prefix, Operation("statistics")) if "statistics" in offered else prefix
-            return
-        yield from extend((*prefix, Operation("alloc")), (*blocks, len(prefix)))
-        for block in blocks:
-            yield from extend((*prefix, Operation("free", block)), tuple(other for other in blocks if other != block))
-        if "shrink" in offered and prefix and prefix[-1].kind == "free":
-            yield from extend((*prefix, Operation("shrink")), blocks)
-
-    return extend((), ())
 
 
 def check_options(options: ValidateOptions) -> None:

@@ -49,6 +49,10 @@ class WalkedPages:
         tiny = self.tour is not None and TINY.items() <= scope.items()
         return FollowedOracle(oracle, self.tour) if tiny and self.tour is not None else oracle
 
+    def calls(self, scope: Scope, before: Sequence) -> Iterator[Operation]:
+        """As without walks."""
+        return self.inner.calls(scope, before)
+
     def systematic(self) -> Iterator[tuple[Scope, Sequence]]:
         """What is tried without walks, which fails shortest, and then the walks."""
         if any(TINY.items() <= scope.items() for scope in self.scopes):

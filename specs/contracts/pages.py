@@ -19,7 +19,7 @@ from .lockstep import LockStep
 from .page_walks import WalkedPages
 from .python_class import MethodAdapter
 from .results import ValidateOptions
-from .sequences import Draw, Operation, Sequence
+from .sequences import Draw, Operation, Sequence, every_sequence, unfreed
 
 T = TypeVar("T")
 CONTRACT = Contract(
@@ -254,6 +254,13 @@ class PageWorkload:
                 sketch.free_all(draw.second)
         return tuple(sketch.operations)
 
+    def calls(self, scope: Mapping[str, int], before: Sequence) -> Iterator[Operation]:
+        """An allocation of any order, a free of any block not yet freed."""
+        for order in range(scope["orders"]):
+            yield Operation("alloc", None, (order,))
+        for block in unfreed(before):
+            yield Operation("free", block)
+
     def systematic(self) -> Iterator[tuple[Mapping[str, int], Sequence]]:
         """Every short sequence at tiny scopes; fill, free in four orders and refill at the others."""
         short = alternating(*(self.every_short(*scope) for scope in self.tiny))
@@ -262,8 +269,9 @@ class PageWorkload:
 
     def every_short(self, pages: int, orders: int, length: int) -> Iterator[tuple[Mapping[str, int], Sequence]]:
         """Every short sequence at one tiny scope."""
-        for sequence in every_sequence(orders, length):
-            yield {"pages": pages, "orders": orders}, sequence
+        scope = {"pages": pages, "orders": orders}
+        for sequence in every_sequence(lambda before: self.calls(scope, before), length):
+            yield scope, sequence
 
     def refills(self) -> Iterator[tuple[Mapping[str, int], Sequence]]:
         """Fill, free in one of four orders, take the largest blocks, free, fill again."""
@@ -328,21 +336,6 @@ def ordering(blocks: list[int], pattern: int) -> list[int]:
     if pattern % 4 == 1:
         return blocks[::-1]
     return blocks[::2] + blocks[1::2] if pattern % 4 == 2 else blocks[1::2][::-1] + blocks[::2]
-
-
-def every_sequence(orders: int, length: int) -> Iterator[Sequence]:
-    """Every sequence of that length: any order, any block not yet freed (the shorter ones are their prefixes)."""
-
-    def extend(prefix: Sequence, blocks: tuple[int, ...]) -> Iterator[Sequence]:
-        if len(prefix) == length:
-            yield prefix
-            return
-        for order in range(orders):
-            yield from extend((*prefix, Operation("alloc", None, (order,))), (*blocks, len(prefix)))
-        for block in blocks:
-            yield from extend((*prefix, Operation("free", block)), tuple(other for other in blocks if other != block))
-
-    return extend((), ())
 
 
 def check_options(options: ValidateOptions) -> None:

@@ -58,7 +58,8 @@ class Finding:
 
     `kind` is "clause", "crash", "hang", "exit", "exception", "rubbish", "fork" or "closed"; `detail` is the signal,
     exception or exit status; `deterministic` is False when a fresh process did not show it again; `extents` has the
-    live blocks after each call."""
+    live blocks after each call; `shortest` is True if every shorter sequence of calls at this scope was tried, and none
+    fails in this way."""
 
     clause: str
     statement: str
@@ -71,6 +72,7 @@ class Finding:
     reproducer_name: str
     deterministic: bool = True
     extents: tuple[tuple[Extent, ...], ...] = ()
+    shortest: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""The search for a failing sequence: systematic ones first, then Hypothesis, then cutting down what was found.
+"""The search for a failing sequence: systematic ones first, then Hypothesis. `cutting.py` cuts down what was found.
 
 The one idea: a failure is known by its clause and kind. The first one found fixes what Hypothesis shrinks towards, so
-that it never slips from one bug to another; a last greedy pass removes calls that came in bundles (fill, free all).
+that it never slips from one bug to another.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from .interface import Workload
 from .judging import Judgement, judge
 from .process import ChildProcess
 from .results import ValidateOptions
-from .sequences import Draw, Sequence, smaller, weight, without
+from .sequences import Draw, Sequence, weight, without
 
 T = TypeVar("T")
 Key = tuple[str, str, str]
 """What makes two failures the same: clause, kind and detail."""
 FAILURES_KEPT = 5
+"""How many sequences have to fail before the search ends, if more than one finding is wanted."""
 SETTLING, SHORT = 60, 3
 """How many sequences more are tried when a long one failed: another may show the same in a simpler way."""
-SHRINK_SECONDS = 8.0
+DRAWN_SHRINK_SECONDS = 4.0
 SYSTEMATIC_PART = 0.7
 """How much of the time the systematic sequences may take: some is left for drawn ones."""
-SHRINK_HANG_SECONDS = 0.7
 NUMBERS = 1 << 16
 CHUNK = 100
 
@@ -119,6 +119,7 @@ class Search:
     def systematic(self) -> bool:
         """Every systematic sequence; was it completed?"""
         since = self.examples
+        enough = FAILURES_KEPT if self.options.max_findings > 1 else 1
         until = time.monotonic() + SYSTEMATIC_PART * (self.deadline - time.monotonic())
         for scope, sequence in self.workload.systematic():
             if time.monotonic() >= until:
@@ -127,7 +128,7 @@ class Search:
                 self.attempt(self.allowed(sequence), scope)
             since = self.examples if not self.failures else since
             settled = self.examples - since >= SETTLING or self.shortest() <= SHORT
-            if (self.failed >= FAILURES_KEPT and settled) or self.hangs:
+            if (self.failed >= enough and settled) or self.hangs:
                 return False
         return True
 
@@ -168,7 +169,7 @@ class Search:
             key = results[known]
             if key is not None and not target:
                 target.append(key)
-                shrink_until[0] = time.monotonic() + SHRINK_SECONDS / 2
+                shrink_until[0] = time.monotonic() + DRAWN_SHRINK_SECONDS
             if key is not None and key == target[0]:
                 raise _Failing
 
@@ -186,43 +187,6 @@ class Search:
             decorated()
         return bool(results)
 
-    def minimise(self, failure: Failure) -> Failure:
-        """Cut calls and lower numbers while the same clause still breaks in the same way."""
-        key = key_of(failure.judgement)
-        hang = key is not None and key[1] == "hang"
-        until = time.monotonic() + SHRINK_SECONDS / (2 if hang else 1)
-        seconds = SHRINK_HANG_SECONDS if hang else None
-        best = self.simpler_scope(failure, seconds)
-        tried = {best.sequence}
-        improved = True
-        while improved:
-            improved = False
-            for candidate in smaller(self.contract, best.sequence):
-                if time.monotonic() >= until:
-                    return best
-                if candidate in tried or weight(candidate) >= weight(best.sequence):
-                    continue
-                tried.add(candidate)
-                judgement = self.run(candidate, best.scope, seconds)
-                if key_of(judgement) == key:
-                    cut = candidate[: judgement.failed_at + 1]
-                    best = Failure(best.scope, without_skipped(cut, judgement), judgement)
-                    improved = True
-                    break
-        return best
-
-    def simpler_scope(self, failure: Failure, seconds: float | None) -> Failure:
-        """The same sequence at the simplest scope where it fails in the same way."""
-        for scope in self.workload.scopes:
-            if scope == failure.scope:
-                break
-            if set(scope) == set(failure.scope) and sum(scope.values()) < sum(failure.scope.values()):
-                judgement = self.run(failure.sequence, scope, seconds)
-                if key_of(judgement) == key_of(failure.judgement):
-                    cut = failure.sequence[: judgement.failed_at + 1]
-                    return Failure(scope, without_skipped(cut, judgement), judgement)
-        return failure
-
 
 class _Failing(Exception):  # noqa: N818
     """Tells Hypothesis that a sequence fails."""
@@ -230,12 +194,6 @@ class _Failing(Exception):  # noqa: N818
 
 class _EnoughError(BaseException):
     """Stops Hypothesis at once, drawing or shrinking: only exceptions outside Exception pass through it."""
-
-
-def without_skipped(sequence: Sequence, judgement: Judgement) -> Sequence:
-    """The sequence without calls that were never made."""
-    idle = [index for index, record in enumerate(judgement.records) if record.observed == "not called"]
-    return without(sequence, frozenset(idle))
 
 
 def key_of(judgement: Judgement) -> Key | None:

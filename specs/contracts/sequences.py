@@ -6,10 +6,13 @@ so a sequence reads the same in the driver, the child and a reproducer; if that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from .contract import Contract
+
+ALL_PAIRS = 24
+"""Up to this length any two calls are left out together, of longer sequences those that stand close together."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,25 @@ def without(sequence: Sequence, dropped: frozenset[int]) -> Sequence:
     return tuple(kept)
 
 
+def unfreed(sequence: Sequence) -> list[int]:
+    """The allocations that no call of the sequence frees."""
+    freed = {operation.block for operation in sequence if operation.kind == "free"}
+    return [index for index, operation in enumerate(sequence) if operation.kind == "alloc" and index not in freed]
+
+
+def every_sequence(calls: Callable[[Sequence], Iterator[Operation]], length: int) -> Iterator[Sequence]:
+    """Every sequence of that length, by what may come next (the shorter ones are their prefixes)."""
+
+    def extend(prefix: Sequence) -> Iterator[Sequence]:
+        if len(prefix) == length:
+            yield prefix
+            return
+        for operation in calls(prefix):
+            yield from extend((*prefix, operation))
+
+    return extend(())
+
+
 def smaller(contract: Contract, sequence: Sequence) -> Iterator[Sequence]:
     """Simpler variants of a sequence, the boldest first: chunks removed, single calls removed, numbers lowered."""
     length = len(sequence)
@@ -60,7 +82,7 @@ def smaller(contract: Contract, sequence: Sequence) -> Iterator[Sequence]:
             yield without(sequence, frozenset(range(start, min(start + chunk, length))))
         chunk //= 2
     for first in range(length):
-        for second in range(first + 1, min(length, first + 8)):
+        for second in range(first + 1, length if length <= ALL_PAIRS else min(length, first + 8)):
             yield without(sequence, frozenset((first, second)))
     for index, operation in enumerate(sequence):
         if contract.operations[operation.kind].fixed:

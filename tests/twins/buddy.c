@@ -1,10 +1,15 @@
 /* A buddy allocator over memory that the caller gives: correct as it stands; -DBUG=n puts bug Dn of the catalogue in.
  *
  * 1 the freed block stays listed at its own order too; 2 merging goes beyond the top order; 3 init does not cap the
- * order; 4 neighbouring ranges are added without merging; 5 unlinking leaves the neighbour's link behind; 6 an unpaired
- * block is added twice; 7 merging stops after one level; 8 a block is added that only begins inside the memory;
- * 11 a block is smaller than a list node; 12 the size computation overflows; 13 a split lists the wrong half;
- * 19 merging ignores the buddy's order. */
+ * order; 4 neighbouring ranges are added without merging; 5 merging leaves the neighbours' links to what is merged;
+ * 6 an unpaired block is added twice; 7 merging stops after one level; 8 a block is added that only begins inside the
+ * memory; 11 a block is smaller than a list node; 12 the size computation overflows; 13 a split lists the wrong half;
+ * 19 merging ignores the buddy's order.
+ *
+ * Where the original checked itself, so does the twin: Rust the index of a list (D2), the report of D5 that what is
+ * listed adds up to what there is, jemalloc's debug build that what is taken from a list is what that list holds (D19;
+ * 119 is the same without that check). The correct twin has all these checks. */
+#include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -20,12 +25,15 @@
 #define MOST_PAGES 8192
 #define MOST_ORDERS 24
 #define FREE 0x80
+#define CHECKS_INDEX (BUG == 0 || BUG == 2)
+#define CHECKS_SUM (BUG == 0 || BUG == 5)
+#define CHECKS_STATE (BUG == 0 || BUG == 19)
 
 struct node { struct node *next, *prev; };
 
 struct buddy {
 	unsigned char *base;
-	size_t unit, pages;
+	size_t unit, pages, free;
 	int orders;
 	struct node *lists[MOST_ORDERS + 2];
 	unsigned char state[MOST_PAGES + 1];         /* FREE | order, or 1 + order of a live block, at a block's head */
@@ -37,6 +45,9 @@ static size_t page_of(struct buddy *b, void *at) { return (size_t)((unsigned cha
 static void push(struct buddy *b, size_t page, int order)
 {
 	struct node *node = node_at(b, page);
+#if CHECKS_INDEX
+	assert(order < b->orders);
+#endif
 	node->prev = NULL;
 	node->next = b->lists[order];
 	if (node->next)
@@ -48,15 +59,27 @@ static void push(struct buddy *b, size_t page, int order)
 static void take(struct buddy *b, size_t page, int order)
 {
 	struct node *node = node_at(b, page);
+#if CHECKS_STATE
+	assert(b->state[page] == (FREE | order));
+#endif
 	if (node->prev)
 		node->prev->next = node->next;
 	else
 		b->lists[order] = node->next;
-#if BUG != 5
 	if (node->next)
 		node->next->prev = node->prev;
-#endif
 	b->state[page] = 0;
+}
+
+static void check_sum(struct buddy *b)
+{
+	size_t listed = 0;
+	if (!CHECKS_SUM)
+		return;
+	for (int order = 0; order < b->orders; order++)
+		for (struct node *node = b->lists[order]; node && listed <= b->pages; node = node->next)
+			listed += (size_t)1 << order;
+	assert(listed == b->free);
 }
 
 static void *start(struct buddy *b, void *base, size_t unit, size_t pages, int orders)
@@ -67,7 +90,7 @@ static void *start(struct buddy *b, void *base, size_t unit, size_t pages, int o
 	memset(b, 0, sizeof *b);
 	b->base = base;
 	b->unit = unit;
-	b->pages = pages;
+	b->pages = b->free = pages;
 	b->orders = orders;
 	while (page < pages) {
 #if BUG == 3
@@ -114,6 +137,8 @@ void *buddy_alloc(struct buddy *b, int order)
 #endif
 	}
 	b->state[page] = 1 + order;
+	b->free -= (size_t)1 << order;
+	check_sum(b);
 	return node_at(b, page);
 }
 
@@ -121,6 +146,7 @@ void buddy_free(struct buddy *b, void *block, int order)
 {
 	size_t page = page_of(b, block);
 	b->state[page] = 0;
+	b->free += (size_t)1 << order;
 #if BUG == 1
 	push(b, page, order);
 #endif
@@ -130,16 +156,22 @@ void buddy_free(struct buddy *b, void *block, int order)
 	while (order < b->orders - 1) {
 #endif
 		size_t other = page ^ ((size_t)1 << order);
-		if (other + ((size_t)1 << order) > b->pages)
+		if (other >= b->pages)
 			break;
-#if BUG == 19
+#if BUG == 19 || BUG == 119
 		if (!(b->state[other] & FREE))
 			break;
 #else
 		if (b->state[other] != (FREE | order))
 			break;
 #endif
+#if BUG == 5
+		if (!node_at(b, other)->prev)
+			b->lists[order] = node_at(b, other)->next;
+		b->state[other] = 0;
+#else
 		take(b, other, order);
+#endif
 		page &= ~((size_t)1 << order);
 		order++;
 #if BUG == 7
@@ -147,6 +179,7 @@ void buddy_free(struct buddy *b, void *block, int order)
 #endif
 	}
 	push(b, page, order);
+	check_sum(b);
 }
 
 void *buddy_pages(struct buddy *b, void *base, size_t pages, int orders) { return start(b, base, UNIT, pages, orders); }
