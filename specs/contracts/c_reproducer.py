@@ -10,10 +10,12 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from .blocks import foreign_place
 from .contract import Call, Contract
 from .description import CCall, Description, bytes_of, signature
 from .heap_oracle import alignment_of, requested
 from .judging import block_names, call_text
+from .misuse import MISUSE_CLAUSE, REJECTED
 from .search import Failure, Search
 from .sequences import Operation
 
@@ -338,10 +340,11 @@ class Steps:
         form = self.contract.operations[operation.kind]
         numbers = dict(zip(form.numbers, operation.arguments, strict=True))
         block = "0" if operation.block is None else f"blocks[{self.names[operation.block][1:]}].raw"
-        if form.misuse == "free" and operation.block is None and operation.arguments:
-            which = operation.arguments[0] % 3 if "arena" in self.failure.scope else 2
-            block = f"(intptr_t)({('base + ARENA + 16', 'base - 16', '&blocks')[which]})"
         known = dict(numbers)
+        if form.misuse and operation.block is None:
+            block = self.foreign(*operation.arguments)
+            asked = self.contract.operations[self.contract.block_maker].numbers
+            known = {**dict.fromkeys(asked, 0), "old_size": 0}
         if operation.block is not None:
             maker = self.failure.sequence[operation.block]
             made = dict(zip(self.contract.operations[maker.kind].numbers, maker.arguments, strict=True))
@@ -363,6 +366,18 @@ class Steps:
         if form.result == "nothing" and operation.block is not None:
             return f"if (leaving({self.names[operation.block][1:]})) {{ {call}; check(); }}"
         return self.value(index, form, call)
+
+    def foreign(self, which: int | None = None) -> str:
+        """NULL, or what no call returned, as `CAdapter.foreign_handle` has it."""
+        scope = self.failure.scope
+        if which is None:
+            return "0"
+        if self.description.result != "pointer":
+            unit = self.description.unit if self.description.result == "index" else 1
+            size = scope.get("arena", 0) or scope.get("pages", 0) * self.description.unit
+            return str(foreign_place(which, {**scope, "arena": size // unit}))
+        places = ("base + ARENA + 16", "base - 16", "&blocks")
+        return f"(intptr_t)({places[which % 3 if 'arena' in scope else 2]})"
 
     def call(self, kind: str, numbers: Mapping[str, int], block: str) -> str:
         """The call itself."""
@@ -393,10 +408,11 @@ class Steps:
 
     def misuse(self, index: int, operation: Operation, call: str) -> str:
         """A call that frees what it must not."""
-        last = index == len(self.failure.sequence) - 1
-        if last and self.declared[operation.kind] == "rejected":
-            return f'if (!{call}) {{ fail("it is not rejected", 0); }} check();'
-        return f"{call}; check();"
+        broken = self.failure.judgement.broken
+        if index < len(self.failure.sequence) - 1 or broken is None or broken.clause != MISUSE_CLAUSE.name:
+            return f"{call}; check();"
+        wrong = "!" if self.declared[operation.kind] == REJECTED else ""
+        return f'if ({wrong}{call}) {{ fail("it is not {self.declared[operation.kind]}", 0); }} check();'
 
     def value(self, index: int, form: Call, call: str) -> str:
         """A call that gives a number: the last one must not give what it gave when it was found."""

@@ -7,7 +7,7 @@ since the machine of specs/contract_lru.py needs the package; tests/test_validat
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from inspect import getsource
 from typing import Any
 
@@ -19,8 +19,8 @@ def adapt(contract: Contract, factory: Any, scope: dict[str, int], declared: Dec
     """A fresh cache of that capacity, or a function memoised by a decorator of that capacity."""
     made = factory(scope["capacity"])
     if is_cache(made):
-        return MethodAdapter(contract, cache_methods(made, declared))
-    return MemoAdapter(contract, Memo(made))
+        return MethodAdapter(contract, cache_methods(made, declared), scope)
+    return MemoAdapter(contract, Memo(made), scope)
 
 
 def is_cache(made: Any) -> bool:
@@ -110,8 +110,8 @@ class Memo:
 class MemoAdapter(MethodAdapter):
     """Calls a memoised function, and says how often its body ran."""
 
-    def __init__(self, contract: Contract, memo: Memo) -> None:
-        super().__init__(contract, memo.methods)
+    def __init__(self, contract: Contract, memo: Memo, scope: Mapping[str, int]) -> None:
+        super().__init__(contract, memo.methods, scope)
         self.memo = memo
 
     def perform(self, index: int, kind: str, block: int | None, arguments: list[int], say: Callable[..., None]) -> None:

@@ -51,6 +51,17 @@ def without(sequence: Sequence, dropped: frozenset[int]) -> Sequence:
     return tuple(kept)
 
 
+def inserted(sequence: Sequence, place: int, operation: Operation) -> Sequence:
+    """The sequence with one more operation before that place, renumbered."""
+    after = (
+        Operation(later.kind, later.block + (later.block >= place), later.arguments)
+        if later.block is not None
+        else later
+        for later in sequence[place:]
+    )
+    return (*sequence[:place], operation, *after)
+
+
 def smaller(contract: Contract, sequence: Sequence) -> Iterator[Sequence]:
     """Simpler variants of a sequence, the boldest first: chunks removed, single calls removed, numbers lowered."""
     length = len(sequence)
