@@ -11,16 +11,29 @@ from collections.abc import Callable, Mapping
 from inspect import getsource
 from typing import Any
 
+from ...model.lang.errors import InputError
 from .contract import Contract, Declared
-from .python_class import MethodAdapter
+from .python_class import MethodAdapter, constructed
 
 
 def adapt(contract: Contract, factory: Any, scope: dict[str, int], declared: Declared) -> MethodAdapter:
     """A fresh cache of that capacity, or a function memoised by a decorator of that capacity."""
-    made = factory(scope["capacity"])
+    made = constructed(contract, factory, scope["capacity"])
     if is_cache(made):
+        check_lookup(contract, made)
         return MethodAdapter(contract, cache_methods(made, declared), scope)
+    if not callable(made):
+        what = f"{getattr(factory, '__name__', 'it')}({scope['capacity']}), a {type(made).__name__},"
+        raise InputError(f"{what[:200]} has neither put nor [], and is no decorator", f"give {contract.target}")
     return MemoAdapter(contract, Memo(made), scope)
+
+
+def check_lookup(contract: Contract, cache: Any) -> None:
+    """What can be put into must be looked up as well."""
+    names = ("get",) if hasattr(cache, "put") else ("get", "__getitem__")
+    if not any(callable(getattr(cache, name, None)) for name in names):
+        wanted = f"give it {contract.operations['get'].meaning}"
+        raise InputError(f"{type(cache).__name__[:100]} has no method {' or '.join(names)}", wanted)
 
 
 def is_cache(made: Any) -> bool:

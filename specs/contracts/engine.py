@@ -44,6 +44,7 @@ def validate(contract: str, target: str, options: ValidateOptions | None = None)
     setup = setup_of(interface, target, chosen)
     with ChildProcess(setup, {"PYTHONHASHSEED": "0"}) as child:
         workload = workload_in_arenas(interface, chosen, child)
+        check_fit(child, workload, chosen.example_seconds)
         search = Search(interface.contract, workload, child, chosen, started + chosen.seconds)
         return run_search(interface, target, search, setup, started)
 
@@ -181,6 +182,18 @@ def workload_in_arenas(interface: Interface, options: ValidateOptions, child: Ch
         return workload_of(interface, options, {**declared, **arena})
 
     return InArenas(make, arenas) if arenas else make({})
+
+
+def check_fit(child: ChildProcess, workload: Workload, seconds: float) -> None:
+    """Make one instance, if a scope is not declined. What has not the form of an adapter is no finding but bad input;
+    whatever else goes wrong now will do so again when the sequences are run."""
+    for scope in workload.scopes:
+        opening = child.run((), scope, seconds).answers.get(-1, ())
+        for tag, *rest in opening:
+            if tag == "unfit" and len(rest) == 2:
+                raise InputError(str(rest[0]), str(rest[1]))
+        if not any(answer[:2] == ["raised", "ValueError"] for answer in opening):
+            return
 
 
 def check_options(interface: Interface, options: ValidateOptions) -> None:

@@ -13,9 +13,11 @@ from .heap_walks import WalkedHeap
 from .interface import Interface, Scope
 from .memory import Memory
 from .misuse import MISUSE_CHECKS
-from .python_class import MethodAdapter
+from .python_class import MethodAdapter, constructed, methods_of
 from .results import ValidateOptions
 from .sequences import Operation
+
+METHODS = ("malloc", "free")
 
 
 class MemoryMethods(MethodAdapter):
@@ -52,8 +54,7 @@ def adapt(factory: Any, scope: dict[str, int], declared: Declared) -> MethodAdap
     """In the child: a fresh heap, over offsets or over memory, and those of its methods that the contract knows."""
     arena = make_arena({"garbage": 1, **scope}, 0, 64) if declared["memory"] else None
     given = [] if "arena" not in scope else [scope["arena"] if arena is None else arena]
-    heap = factory(*given)
-    methods = {name: getattr(heap, name) for name in CONTRACT.operations if hasattr(heap, name)}
+    methods = methods_of(CONTRACT, constructed(CONTRACT, factory, *given), METHODS)
     return MemoryMethods(methods, scope, arena) if declared["memory"] else MethodAdapter(CONTRACT, methods, scope)
 
 
@@ -120,7 +121,7 @@ INTERFACE = Interface(
     contract=CONTRACT,
     workload=walked_heap,
     adapt=adapt,
-    methods=("malloc", "free"),
+    methods=METHODS,
     python_checks=PYTHON_CHECKS,
     makes=blocks_to_make,
     exports={

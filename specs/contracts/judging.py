@@ -185,6 +185,8 @@ def judge_ending(answers: tuple[Answer, ...], transcript: Transcript, doing: str
     for tag, *rest in answers:
         if tag == "raised" and len(rest) == 2:
             return Broken("answers", f"{doing} raised {rest[0]}: {rest[1]}", "exception", str(rest[0]))
+        if tag == "unfit" and len(rest) == 2:
+            return Broken("answers", f"{doing}: {rest[0]}", "exception", "unfit")
         if tag == "rubbish" and rest:
             return Broken("answers", f"{doing} returned {rest[0]}", "rubbish", str(rest[0]))
         if tag == "program" and rest and rest[0] in ("exit", "signal", "closed"):

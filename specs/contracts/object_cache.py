@@ -20,7 +20,7 @@ from .judging import Broken, judge_memory
 from .lockstep import Impossible, LockStep
 from .misuse import MISUSE_CALLS, MISUSE_CHECKS, MISUSE_CLAUSE, MISUSE_DECLARATIONS
 from .pages import ordering
-from .python_class import MethodAdapter
+from .python_class import MethodAdapter, constructed, methods_of
 from .results import ValidateOptions
 from .sequences import Draw, Operation, Sequence
 
@@ -64,6 +64,7 @@ CONTRACT = Contract(
     },
 )
 
+METHODS = ("alloc", "free")
 SCOPES = ((2, 2), (1, 1), (1, 3), (3, 1), (4, 4), (3, 16))
 """Slabs and slots of a class; the first is the one whose graph is walked."""
 MOST_OBJECTS = 256
@@ -457,9 +458,8 @@ def check_options(options: ValidateOptions) -> None:
 
 def adapt(factory: Any, scope: dict[str, int], declared: Declared) -> MethodAdapter:
     """In the child: a fresh cache and its methods."""
-    cache = factory(scope["slabs"], scope["slots"])
-    methods = {kind: getattr(cache, kind) for kind in CONTRACT.operations if hasattr(cache, kind)}
-    return MethodAdapter(CONTRACT, methods, scope)
+    cache = constructed(CONTRACT, factory, scope["slabs"], scope["slots"])
+    return MethodAdapter(CONTRACT, methods_of(CONTRACT, cache, METHODS), scope)
 
 
 PYTHON_CHECKS = f"{MISUSE_CHECKS}\n" + '''
@@ -512,7 +512,7 @@ INTERFACE = Interface(
     contract=CONTRACT,
     workload=ObjectWorkload,
     adapt=adapt,
-    methods=("alloc", "free"),
+    methods=METHODS,
     python_checks=PYTHON_CHECKS,
     makes=lambda scope: (Operation("alloc"),),
     check_options=check_options,

@@ -18,7 +18,7 @@ from .judging import Broken, judge_memory
 from .lockstep import LockStep
 from .misuse import MISUSE_CALLS, MISUSE_CHECKS, MISUSE_CLAUSE, MISUSE_DECLARATIONS
 from .page_walks import WalkedPages
-from .python_class import MethodAdapter
+from .python_class import MethodAdapter, constructed, methods_of
 from .results import ValidateOptions
 from .sequences import Draw, Operation, Sequence
 
@@ -59,6 +59,7 @@ CONTRACT = Contract(
     },
 )
 
+METHODS = ("alloc", "free")
 TINY_SCOPES = ((2, 2, 5), (3, 2, 5), (4, 2, 4), (4, 3, 4), (6, 3, 4))
 """Scopes searched by every sequence of the given length: pages, orders, length."""
 SCOPES = ((4, 3), (1, 1), (3, 2), (6, 3), (8, 4), (13, 4), (16, 5), (64, 7), (100, 6))
@@ -359,8 +360,8 @@ def check_options(options: ValidateOptions) -> None:
 
 def adapt(factory: Any, scope: dict[str, int], declared: Declared) -> MethodAdapter:
     """In the child: a fresh allocator and its methods."""
-    allocator = factory(scope["pages"], scope["orders"])
-    return MethodAdapter(CONTRACT, {"alloc": allocator.alloc, "free": allocator.free}, scope)
+    allocator = constructed(CONTRACT, factory, scope["pages"], scope["orders"])
+    return MethodAdapter(CONTRACT, methods_of(CONTRACT, allocator, METHODS), scope)
 
 
 def blocks_to_make(scope: Mapping[str, int]) -> tuple[Operation, ...]:
@@ -406,7 +407,7 @@ INTERFACE = Interface(
     contract=CONTRACT,
     workload=lambda options, declared: WalkedPages(PageWorkload(options, declared), options.seed),
     adapt=adapt,
-    methods=("alloc", "free"),
+    methods=METHODS,
     python_checks=PYTHON_CHECKS,
     makes=blocks_to_make,
     check_options=check_options,

@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from ...model.lang.errors import InputError
-from .adapter import Make, describe_exception
+from .adapter import Make, describe_exception, one_line
 from .blocks import Blocks, Held, foreign_place
 from .contract import LONGEST_LIST, Call, Contract
 
@@ -41,9 +41,7 @@ def load_class(setup: dict[str, Any]) -> tuple[Make, dict[str, Any]]:
         raise InputError(f"{name} in {source} is no class or factory", REMEDY)
     missing = [method for method in interface.methods if inspect.isclass(factory) and not hasattr(factory, method)]
     if missing and not hasattr(factory, "__getattr__"):
-        call = interface.contract.operations.get(missing[0])
-        meaning = call.meaning if call else missing[0]
-        raise InputError(f"{name} in {source} has no method {missing[0]}", f"give it {meaning}")
+        raise lacking(interface.contract, f"{name} in {source}", missing)
     declares = getattr(factory, "declares", {})
     if type(declares) is not dict:
         raise InputError(f"{name}.declares in {source} is no dictionary", "write declares = {'name': value, …}")
@@ -75,6 +73,33 @@ def import_source(source: str) -> Any:
     except BaseException as error:
         problem = f"{type(error).__name__}: {describe_exception(error)}"
         raise InputError(f"cannot import {source}: {problem}", f"mend that, or {REMEDY}") from None
+
+
+def constructed(contract: Contract, factory: Callable[..., Any], *given: object) -> Any:
+    """A fresh instance; a factory that does not take what the contract gives it is no adapter."""
+    try:
+        return factory(*given)
+    except TypeError as error:
+        if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+            raise  # it took them, and failed inside
+        call = f"{getattr(factory, '__name__', 'it')}({', '.join(str(value)[:40] for value in given)})"
+        raise InputError(f"{call} makes no instance: {one_line(error, 200)}", f"give {contract.target}") from None
+
+
+def methods_of(contract: Contract, made: object, required: tuple[str, ...]) -> dict[str, Callable[..., object]]:
+    """Those of an instance's methods that are operations of the contract."""
+    missing = [kind for kind in required if not callable(getattr(made, kind, None))]
+    if missing:
+        raise lacking(contract, type(made).__name__, missing)
+    kinds = [kind for kind, call in contract.operations.items() if not call.misuse]
+    return {kind: getattr(made, kind) for kind in kinds if callable(getattr(made, kind, None))}
+
+
+def lacking(contract: Contract, name: str, missing: list[str]) -> InputError:
+    """The error of an object that has not all methods that it needs."""
+    plural = "s" if len(missing) > 1 else ""
+    meanings = "; ".join(contract.operations[kind].meaning for kind in missing)
+    return InputError(f"{name[:100]} has no method{plural} {', '.join(missing)}", f"give it {meanings}")
 
 
 class MethodAdapter:
