@@ -85,6 +85,7 @@ HELPER intptr_t got(intptr_t raw) {{ return {failed} ? NONE : raw; }}
 HELPER unsigned char *place(intptr_t raw) {{ return {place}; }}
 
 {arena_text}
+{slab_text}
 /* Every live block still carries its bytes, at its start and at its end. */
 HELPER void check(void)
 {{
@@ -112,6 +113,7 @@ HELPER void accept(int i, intptr_t raw, size_t size, size_t alignment, uintptr_t
 	memset(at, fill, shown(size));
 	memset(at + size - shown(size), fill, shown(size));
 	blocks[i] = (struct block){{ at, raw, size, fill }};
+	check_slab(i);
 }}
 
 /* Allocation: due is 0 if it must fail, 1 if it must succeed, 2 if it may do either. */
@@ -219,6 +221,26 @@ HELPER void check_guards(void)
 			fail("something is written outside the arena", 0);
 }
 """
+SLAB_TEXT = """#define SLAB(j) ((uintptr_t)blocks[j].at / {slab_bytes})
+
+/* Slabs are multiples of their {slab_bytes} bytes; each holds {slots} objects; there are {slabs} at most. */
+HELPER void check_slab(int i)
+{
+	int objects = 0, slabs = 0;
+	if (SLAB(i) != ((uintptr_t)blocks[i].at + blocks[i].size - 1) / {slab_bytes})
+		fail("object reaches over the end of its slab", i);
+	for (int j = 1; j < {blocks}; j++) {
+		int first = blocks[j].at != NULL;
+		objects += blocks[j].at && SLAB(j) == SLAB(i);
+		for (int k = 1; k < j; k++)
+			first = first && !(blocks[k].at && SLAB(k) == SLAB(j));
+		slabs += first;
+	}
+	if (objects > {slots} || slabs > {slabs})
+		fail("object is one more than its slab, or the cache, can hold", i);
+}
+"""
+NO_SLABS = "HELPER void check_slab(int i) { (void)i; }\n"
 NO_ARENA = "static void make_arena(void) { }\nHELPER void check_guards(void) { }\n"
 
 
@@ -256,12 +278,31 @@ def c_text(contract: Contract, search: Search, failure: Failure) -> str:
         failed=FAILED[description.failure],
         place=PLACES[description.result],
         arena_text=arena if "arena" in scope else NO_ARENA,
+        slab_text=slab_text(contract, search, failure),
         init=initialised(description, scope),
         steps="\n".join(steps),
         library=absolute(description.library).replace("\\", "\\\\").replace('"', '\\"'),
         lookups="\n".join(f'\t*(void **)&{kind}_ = dlsym(library, "{call.name}");' for kind, (call, _) in used.items()),
         memory=search.options.memory,
     )
+
+
+def slab_text(contract: Contract, search: Search, failure: Failure) -> str:
+    """The checks of slabs, if their layout is declared."""
+    declared = search.child.declared
+    broken = failure.judgement.broken
+    if broken is None or not (declared.get("slab_bytes") and declared.get("slots")):
+        return NO_SLABS
+    text = SLAB_TEXT
+    numbers = {
+        "slab_bytes": declared["slab_bytes"],
+        "slots": declared["slots"],
+        "slabs": len(failure.sequence) if broken.most is None else broken.most,
+        "blocks": len(block_names(contract, failure.sequence)) + 1,
+    }
+    for name, number in numbers.items():
+        text = text.replace("{" + name + "}", str(number))
+    return text
 
 
 def pointer_to(kind: str, call: CCall, operation: Call | None, description: Description) -> str:

@@ -23,14 +23,16 @@ MEMORY_SIGNALS = {"SIGSEGV", "SIGBUS"}
 
 @dataclass(frozen=True)
 class Broken:
-    """A broken clause: what happened, its kind and detail as in `Finding`; `wanted` is the only right answer, if one
-    alone is right and a reproducer cannot know it otherwise."""
+    """A broken clause: what happened, its kind and detail as in `Finding`. What a reproducer cannot know otherwise:
+    `wanted` is the only right answer, if one alone is right, and `most` how many slabs there can be, if this was one
+    more."""
 
     clause: str
     message: str
     kind: str = "clause"
     detail: str = ""
     wanted: int | None = None
+    most: int | None = None
 
 
 @dataclass(frozen=True)

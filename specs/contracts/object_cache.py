@@ -195,7 +195,9 @@ class ObjectOracle:
                 raise Impossible
             self.take("allocate", number)
         except Impossible:
-            return Broken("in-slab", f"the object at {value:#x} is one more than its slab or the cache can hold")
+            another = self.slab_bytes and at // self.slab_bytes not in self.slabs
+            message = f"the object at {value:#x} is one more than {'all slabs' if another else 'its slab'} can hold"
+            return Broken("in-slab", message, most=self.frames if another else None)
         self.live[index] = (value, number)
         self.peaks["peak live objects"] = max(self.peaks["peak live objects"], len(self.live))
         self.peaks["peak slabs"] = max(self.peaks["peak slabs"], self.machine.state.slabs)
