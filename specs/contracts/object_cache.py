@@ -461,7 +461,8 @@ def check_options(options: ValidateOptions) -> None:
 def adapt(factory: Any, scope: dict[str, int], declared: Declared) -> MethodAdapter:
     """In the child: a fresh cache and its methods."""
     cache = constructed(CONTRACT, factory, scope["slabs"], scope["slots"])
-    return MethodAdapter(CONTRACT, methods_of(CONTRACT, cache, METHODS), scope)
+    end = getattr(cache, "close", lambda: None)
+    return MethodAdapter(CONTRACT, methods_of(CONTRACT, cache, METHODS), scope, end=end)
 
 
 PYTHON_CHECKS = f"{MISUSE_CHECKS}\n" + '''

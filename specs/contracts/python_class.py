@@ -103,16 +103,22 @@ def lacking(contract: Contract, name: str, missing: list[str]) -> InputError:
 
 
 class MethodAdapter:
-    """Calls one object's methods, one for each operation, and remembers what each call returned as its block.
+    """Calls one object's methods, one for each operation, and remembers what each call returned as its block; `end` is
+    called when the sequence is over, however it ended.
 
     A method that takes a block gets what the call that made it returned, then the numbers of its own; a releasing one
     also those of the call that made it, if its signature has room for them (free(page, order)). `base` is where places
     are counted from, if blocks are addresses."""
 
     def __init__(
-        self, contract: Contract, methods: Mapping[str, Callable[..., object]], scope: Mapping[str, int], base: int = 0
+        self,
+        contract: Contract,
+        methods: Mapping[str, Callable[..., object]],
+        scope: Mapping[str, int],
+        base: int = 0,
+        end: Callable[[], object] = lambda: None,
     ) -> None:
-        self.contract, self.methods, self.base = contract, methods, base
+        self.contract, self.methods, self.base, self.close = contract, methods, base, end
         self.blocks = Blocks(contract, scope, lambda which: base + foreign_place(which, scope))
 
     def perform(self, index: int, kind: str, block: int | None, arguments: list[int], say: Callable[..., None]) -> None:
