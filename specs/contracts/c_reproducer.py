@@ -7,12 +7,13 @@ The one idea: it needs nothing of this package, so it stays a useful regression 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from .blocks import foreign_place
 from .contract import Call, Contract
-from .description import CCall, Description, bytes_of, signature
+from .description import OUT, CCall, Description, bytes_of, signature, type_of
 from .heap_oracle import alignment_of, requested
 from .judging import block_names, call_text
 from .misuse import MISUSE_CLAUSE, REJECTED
@@ -29,7 +30,6 @@ WINDOW = 1 << 16
 FAILED = {
     "NULL": "raw == 0",
     "zero": "raw == 0",
-    "-1": "raw == -1",
     "negative": "raw < 0",
     "status": "0",
     "never": "0",
@@ -81,7 +81,7 @@ HELPER void fail(const char *what, int block)
 }}
 
 HELPER size_t shown(size_t size) {{ return !TOUCH ? 0 : size < {whole} ? size : {whole}; }}
-HELPER intptr_t got(intptr_t raw) {{ return {failed} ? NONE : raw; }}
+{failed}
 HELPER unsigned char *place(intptr_t raw) {{ return {place}; }}
 
 {arena_text}
@@ -221,6 +221,7 @@ HELPER void check_guards(void)
 			fail("something is written outside the arena", 0);
 }
 """
+FAILURE = "HELPER intptr_t {name}(intptr_t raw) {{ return {test} ? NONE : raw; }}"
 SLAB_TEXT = """#define SLAB(j) ((uintptr_t)blocks[j].at / {slab_bytes})
 
 /* Slabs are multiples of their {slab_bytes} bytes; each holds {slots} objects; there are {slabs} at most. */
@@ -256,6 +257,7 @@ def c_text(contract: Contract, search: Search, failure: Failure) -> str:
     if description.init is not None:
         used["init"] = (description.init, None)
     steps = Steps(contract, search, failure, description).lines()
+    failures = sorted({failure_test(description, kind) for kind in used})
     arena = ARENA_TEXT
     for name in ("phase", "garbage", "wall"):
         arena = arena.replace("{" + name + "}", str(scope.get(name, 0)))
@@ -275,7 +277,7 @@ def c_text(contract: Contract, search: Search, failure: Failure) -> str:
         room=f"static _Alignas(16) unsigned char room[{description.context}];" if description.context else "",
         blocks=len(block_names(contract, failure.sequence)) + 1,
         whole=WINDOW,
-        failed=FAILED[description.failure],
+        failed="\n".join(FAILURE.format(name=name, test=test) for name, test in failures),
         place=PLACES[description.result],
         arena_text=arena if "arena" in scope else NO_ARENA,
         slab_text=slab_text(contract, search, failure),
@@ -285,6 +287,13 @@ def c_text(contract: Contract, search: Search, failure: Failure) -> str:
         lookups="\n".join(f'\t*(void **)&{kind}_ = dlsym(library, "{call.name}");' for kind, (call, _) in used.items()),
         memory=search.options.memory,
     )
+
+
+def failure_test(description: Description, kind: str) -> tuple[str, str]:
+    """The name of the function that tells the failure value, and how it does."""
+    failure = description.failure_of(kind)
+    test = FAILED.get(failure, f"raw == {failure}")
+    return f"got_{re.sub(r'[^A-Za-z0-9]', '_', failure)}", test
 
 
 def slab_text(contract: Contract, search: Search, failure: Failure) -> str:
@@ -309,7 +318,7 @@ def pointer_to(kind: str, call: CCall, operation: Call | None, description: Desc
     """The declaration of the pointer to a function."""
     if f"{call.name}(" in description.cdef.replace(" (", "("):
         return f"static __typeof__({call.name}) *{kind}_;"
-    result, _, arguments = signature(call, operation, description).partition(f"{call.name}(")
+    result, _, arguments = signature(kind, call, operation, description).partition(f"{call.name}(")
     return f"static {result}(*{kind}_)({arguments}"
 
 
@@ -328,9 +337,14 @@ def role_text(
     role: str, scope: Mapping[str, int], description: Description, numbers: Mapping[str, int], block: str
 ) -> str:
     """One argument as C."""
-    texts = {"context": "context", "arena": "base", "end": "base + ARENA", "bytes": "ARENA", "&block": "&out"}
+    texts = {"context": "context", "arena": "base", "end": "base + ARENA", "bytes": "ARENA"}
     if role in texts:
         return texts[role]
+    if role == OUT:
+        return f"(out = (void *){block}, &out)"
+    if role.startswith("&"):
+        text = role_text(role[1:], scope, description, numbers, block)
+        return f"&({type_of(role[1:], description)}){{ {text} }}"
     if role == "block":
         return f"(void *){block}" if description.result == "pointer" else block
     if role in numbers or role in scope:
@@ -402,11 +416,11 @@ class Steps:
             self.sizes[operation.block] = size
             name = self.names[operation.block][1:]
             alignment = alignment_of(size, self.declared) if size else 1
-            due = self.due(index, operation)
-            return f"if (blocks[{name}].at) resized({name}, {self.wrapped(call)}, {size}u, {alignment}, {due});"
+            due, raw = self.due(index, operation), self.wrapped(operation.kind, call)
+            return f"if (blocks[{name}].at) resized({name}, {raw}, {size}u, {alignment}, {due});"
         if form.result == "nothing" and operation.block is not None:
             return f"if (leaving({self.names[operation.block][1:]})) {{ {call}; check(); }}"
-        return self.value(index, form, call)
+        return self.value(index, operation, call)
 
     def foreign(self, which: int | None = None) -> str:
         """NULL, or what no call returned, as `CAdapter.foreign_handle` has it."""
@@ -426,11 +440,11 @@ class Steps:
         arguments = (role_text(role, self.failure.scope, self.description, numbers, block) for role in roles)
         return f"{kind}_({', '.join(arguments)})"
 
-    def wrapped(self, call: str) -> str:
+    def wrapped(self, kind: str, call: str) -> str:
         """The call, with NONE in place of its failure value."""
-        if self.description.failure == "status":
+        if self.description.failure_of(kind) == "status":
             return f"({call} ? NONE : (intptr_t)out)"
-        return f"got((intptr_t){call})"
+        return f"{failure_test(self.description, kind)[0]}((intptr_t){call})"
 
     def made(self, index: int, operation: Operation, call: str, size: int) -> str:
         """A call that makes a block."""
@@ -444,7 +458,7 @@ class Steps:
         if operation.kind == "aligned_alloc":
             alignment = operation.arguments[0]
         due, zeroed = self.due(index, operation), int(operation.kind == "calloc")
-        text = f"{self.wrapped(call)}, {size}u, {alignment}, {origin}, {due}, {zeroed}"
+        text = f"{self.wrapped(operation.kind, call)}, {size}u, {alignment}, {origin}, {due}, {zeroed}"
         return f"made({self.names[index][1:]}, {text});"
 
     def misuse(self, index: int, operation: Operation, call: str) -> str:
@@ -455,14 +469,15 @@ class Steps:
         wrong = "!" if self.declared[operation.kind] == REJECTED else ""
         return f'if ({wrong}{call}) {{ fail("it is not {self.declared[operation.kind]}", 0); }} check();'
 
-    def value(self, index: int, form: Call, call: str) -> str:
+    def value(self, index: int, operation: Operation, call: str) -> str:
         """A call that gives a number: the last one must not give what it gave when it was found."""
+        form = self.contract.operations[operation.kind]
         broken, value = self.failure.judgement.broken, self.failure.judgement.values.get(index)
         assert broken is not None
         if index < len(self.failure.sequence) - 1 or broken.kind != "clause" or form.result == "nothing":
             return f"{call}; check();"
         bad: Any = "NONE" if value is None else int(value)
-        got = f"(intptr_t)!!{call}" if form.result == "truth" else self.wrapped(call)
+        got = f"(intptr_t)!!{call}" if form.result == "truth" else self.wrapped(operation.kind, call)
         return f'if ({got} == {bad}) fail("it gives the wrong answer", 0);'
 
 

@@ -16,7 +16,7 @@ from .adapter import Make, one_line
 from .arena import make_arena
 from .blocks import Blocks, Held, foreign_place
 from .contract import Call, Contract, Declared
-from .description import CCall, Description, bytes_of, signature
+from .description import OUT, CCall, Description, bytes_of, signature, type_of
 from .memory import Memory, tools
 from .misuse import REJECTED, declared_misuses
 
@@ -44,7 +44,7 @@ def load_library(setup: dict[str, Any]) -> tuple[Make, dict[str, Any]]:
         known = {call.name for call in asked.values() if call.name in declared_names}
         for kind, call in asked.items():
             if call.name not in known:
-                foreign.cdef(signature(call, every[kind], description))
+                foreign.cdef(signature(kind, call, every[kind], description))
                 known.add(call.name)
     except (cffi.CDefError, cffi.FFIError, TypeError, ValueError) as error:
         reason = one_line(error, 200)
@@ -206,31 +206,31 @@ class CAdapter:
         """The call itself: what it gives as a number, None if it failed."""
         operation, call = self.contract.operations[kind], self.description.calls[kind]
         out: Any = None
-        if "&block" in call.arguments:
-            out = self.foreign.new("void **")
+        if OUT in call.arguments:
+            out = self.foreign.new("void **", self.foreign.cast("void *", block or 0))
         result = self.functions[kind](*self.arguments(call, numbers, block, out))
         if operation.result == "nothing":
             return None
         if operation.result == "truth":
             return int(result)
         number = int(self.foreign.cast("intptr_t", result))
-        if self.failed(number):
+        if self.failed(kind, number):
             return None
-        if out is not None:
+        if out is not None and self.description.failure_of(kind) == "status":
             number = int(self.foreign.cast("intptr_t", out[0]))
         pointer = operation.result != "number" and self.description.result == "pointer"
         return number % MACHINE if pointer else number
 
-    def failed(self, number: int) -> bool:
+    def failed(self, kind: str, number: int) -> bool:
         """Is this the failure value?"""
-        failure = self.description.failure
+        failure = self.description.failure_of(kind)
         if failure in ("NULL", "zero"):
             return number == 0
-        if failure == "-1":
-            return number == -1
         if failure == "negative":
             return -ERRORS < number < 0 if self.description.result == "pointer" else number < 0
-        return failure == "status" and number != 0
+        if failure in ("status", "never"):
+            return failure == "status" and number != 0
+        return number == int(failure, 0)
 
     def returned(
         self,
@@ -275,10 +275,14 @@ class CAdapter:
 
     def argument(self, role: str, numbers: Mapping[str, int], block: int | None, out: Any) -> Any:
         """The value of one role."""
-        if not role.isidentifier() and role != "&block":
+        if role == OUT:
+            # A call that only takes a block finds it in a variable of its own.
+            return out if out is not None else self.foreign.new("void **", self.foreign.cast("void *", block or 0))
+        if role.startswith("&"):
+            value = self.argument(role[1:], numbers, block, out)
+            return self.foreign.new(type_of(role, self.description), value)
+        if not role.isidentifier():
             return int(role, 0)
-        if role == "&block":
-            return out
         if role == "context":
             return self.context
         if role == "block":
