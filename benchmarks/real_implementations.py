@@ -105,6 +105,9 @@ IMPLEMENTATIONS = (
     Implementation("lru-dict", "pypi:lru-dict", "lru", "lru:LRU", {"declare": {"keys_order": "newest first"}}),
     Implementation("memcached", "deb:memcached", "lru", f"{ADAPTERS}/memcached.py:Memcached", {}, MEMCACHED),
     Implementation(
+        "memcached, a slab class", "deb:memcached", "object-cache", f"{ADAPTERS}/memcached_slabs.py:SlabClass"
+    ),
+    Implementation(
         "memcached, as an exact FIFO",
         "deb:memcached",
         "lru",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from kmemspec.model.lang.errors import InputError
 from kmemspec.model.lang.verdict import Outcome
-from kmemspec.specs.contracts import ValidateOptions, validate
+from kmemspec.specs.contracts import CONTRACTS, ValidateOptions, validate
 
 SLABS = Path(__file__).parent / "adapters" / "slabs.py"
 POOL = """
@@ -28,6 +28,29 @@ phases = [0, 8]
 size = 24
 alignment = 8
 """
+SLAB_PAGES = """
+library = "./slab_pages.so"
+init = "void slabs_init()"
+[calls]
+alloc = "slabs_alloc()"
+free = "int slabs_free(block)"
+[declares]
+size = 32
+alignment = 16
+slab_bytes = 128
+slots = 3
+double_free = "rejected"
+foreign_free = "rejected"
+free_null = "rejected"
+"""
+LAYOUTS = {
+    "STRADDLES": ("in-slab", "reaches over the end of its slab", 4),
+    "FOUR": ("in-slab", "one more than its slab can hold", 4),
+    "STRAY": ("in-slab", "one more than all slabs can hold", 12),
+    "READ_ONLY": ("usable", "SIGSEGV", 1),
+    "TWICE": ("misuse", "double_free is accepted", 3),
+}
+"""Clause, a part of the message, calls of the sequence at most."""
 COMPILER = shutil.which("cc") or shutil.which("gcc")
 QUICK = ValidateOptions(examples=20, seconds=60, example_seconds=4)
 FIRST = ValidateOptions(examples=50, seconds=60, example_seconds=4, max_findings=1, scope={"slabs": 2, "slots": 2})
@@ -74,17 +97,22 @@ def test_each_broken_cache_is_its_finding_and_the_reproducer_fails(name: str, tm
         assert (run.returncode == 0) is passes, run.stdout
 
 
+POOLS: dict[str, set[str]] = {
+    "": set(),
+    "OVERRUN": {"in-bounds"},
+    "SCRIBBLES": {"contents", "in-bounds"},
+    "LEAKS": {"exhaustion"},
+}
+
+
+def test_every_clause_is_broken_by_some_cache() -> None:
+    broken = {clause for clause, *_ in (*BROKEN.values(), *LAYOUTS.values())}.union(*POOLS.values())
+    assert {clause.name for clause in CONTRACTS["object-cache"].clauses} == broken
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(COMPILER is None, reason="there is no C compiler")
-@pytest.mark.parametrize(
-    ("bug", "clauses"),
-    [
-        ("", set()),
-        ("OVERRUN", {"in-bounds"}),
-        ("SCRIBBLES", {"contents", "in-bounds"}),
-        ("LEAKS", {"exhaustion"}),
-    ],
-)
+@pytest.mark.parametrize(("bug", "clauses"), POOLS.items())
 def test_a_pool_in_c_by_its_description(bug: str, clauses: set[str], tmp_path: Path) -> None:
     command = [str(COMPILER), "-O1", "-shared", "-fPIC", f"-DBUG_{bug}", str(SLABS.parent / "pool.c")]
     subprocess.run([*command, "-o", str(tmp_path / "pool.so")], check=True)
@@ -96,6 +124,58 @@ def test_a_pool_in_c_by_its_description(bug: str, clauses: set[str], tmp_path: P
     if not bug:
         assert any(note.startswith("a new cache holds 10 objects") for note in validation.notes)
         assert validation.coverage["exhaustion reached again"] > 0
+
+
+def slab_pages(bug: str, directory: Path) -> str:
+    """Compile the slabs with that bug beside their description; the path of that."""
+    command = [str(COMPILER), "-O1", "-shared", "-fPIC", f"-DBUG_{bug}", str(SLABS.parent / "slab_pages.c")]
+    subprocess.run([*command, "-o", str(directory / "slab_pages.so")], check=True)
+    description = directory / "slab_pages.toml"
+    description.write_text(SLAB_PAGES)
+    return str(description)
+
+
+@pytest.mark.skipif(COMPILER is None, reason="there is no C compiler")
+def test_declared_slabs_in_c_hold_and_are_walked(tmp_path: Path) -> None:
+    options = ValidateOptions(examples=5, seconds=4, example_seconds=4)
+    validation = validate("object-cache", slab_pages("", tmp_path), options)
+    assert validation.findings == ()
+    assert validation.coverage["peak live objects"] == 12
+    assert validation.coverage["peak slabs"] == 4
+    assert validation.coverage["misuses"] > 10
+
+
+@pytest.mark.skipif(COMPILER is None, reason="there is no C compiler")
+@pytest.mark.parametrize(
+    "bug",
+    ["STRADDLES", "STRAY", "READ_ONLY", *(pytest.param(bug, marks=pytest.mark.slow) for bug in ("FOUR", "TWICE"))],
+)
+def test_who_breaks_the_declared_slabs_is_found_with_a_program_that_shows_it(bug: str, tmp_path: Path) -> None:
+    clause, message, length = LAYOUTS[bug]
+    options = ValidateOptions(examples=20, seconds=6, example_seconds=4, max_findings=1)
+    [finding] = validate("object-cache", slab_pages(bug, tmp_path), options).findings
+    assert finding.clause == clause
+    assert message in finding.message
+    assert len(finding.sequence) <= length
+    source, program = tmp_path / "reproducer.c", tmp_path / "reproducer"
+    source.write_text(finding.reproducer)
+    subprocess.run([str(COMPILER), "-Wall", "-Werror", str(source), "-o", str(program), "-ldl"], check=True)
+    assert subprocess.run([str(program)], capture_output=True, timeout=60).returncode == 1, finding.reproducer
+    slab_pages("", tmp_path)
+    assert subprocess.run([str(program)], capture_output=True, timeout=60).returncode == 0, finding.reproducer
+
+
+@pytest.mark.skipif(COMPILER is None, reason="there is no C compiler")
+def test_a_function_that_returns_nothing_cannot_be_declared_to_reject(tmp_path: Path) -> None:
+    path = Path(slab_pages("", tmp_path))
+    for change, message in (
+        (("int slabs_free", "void slabs_free"), "slabs_free returns nothing"),
+        (('free = "int slabs_free(block)"', ""), "has no call for free"),
+    ):
+        path.write_text(SLAB_PAGES.replace(*change))
+        with pytest.raises(InputError, match=message) as caught:
+            validate("object-cache", str(path), QUICK)
+        assert caught.value.remedy
 
 
 def test_bad_input_is_one_line() -> None:

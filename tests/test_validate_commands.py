@@ -48,6 +48,11 @@ def hostile(name: str) -> str:
     return f'command:{sys.executable} -S {HERE / "adapters" / "hostile_lines.py"} "{name}"'
 
 
+@pytest.mark.parametrize("name", ["buddy_lines.py", "buddy_lines.c"])
+def test_an_example_is_short(name: str) -> None:
+    assert len((EXAMPLES / name).read_text().splitlines()) <= 40
+
+
 def test_the_python_example_holds() -> None:
     validation = validate("page-allocator", f"command:{sys.executable} -S {EXAMPLES / 'buddy_lines.py'}", QUICK)
     assert validation.findings == ()

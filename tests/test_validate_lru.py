@@ -143,11 +143,15 @@ def test_a_wrong_declaration_is_found() -> None:
         (f"{CACHES}:Lru", ValidateOptions(scope={"pages": 3}), "no scope number"),
         (f"{CACHES}:Lru", ValidateOptions(scope={"keys": 0}), "not within"),
         (f"{CACHES}:Nothing", QUICK, "has no Nothing"),
+        ("builtins:dict", QUICK, "dict(2) makes no instance: 'int' object is not iterable"),
+        ("builtins:int", QUICK, "has neither put nor []"),
+        ("{place}/unfit.py:NoGet", QUICK, "NoGet has no method get"),
     ],
 )
-def test_bad_input_is_one_line(target: str, options: ValidateOptions, message: str) -> None:
+def test_bad_input_is_one_line(target: str, options: ValidateOptions, message: str, tmp_path: Path) -> None:
+    (tmp_path / "unfit.py").write_text("class NoGet:\n    def __init__(self, capacity):\n        self.put = print\n")
     with pytest.raises(InputError) as caught:
-        validate("lru", target, options)
+        validate("lru", target.format(place=tmp_path), options)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert caught.value.remedy

@@ -41,6 +41,31 @@ def test_what_others_wrote_keeps_its_contract_but_for_what_is_known(one: object)
     assert found.examples > 0
 
 
+SLAB_CLASS = f"{ROOT / 'examples' / 'adapters' / 'memcached_slabs.py'}:SlabClass"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "clause", "message"),
+    [
+        ("", None, ""),
+        ("-f 2", "statistics", "statistics() gives 0 live objects, there are 1"),  # other classes than were expected
+        ("-m 8", "in-slab", "in none of the 2 slabs"),  # more memory than it was given
+    ],
+)
+def test_memcached_s_slab_classes_count_what_they_hold(
+    options: str, clause: str | None, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if REAL.version_of("deb:memcached") is None:
+        pytest.skip("memcached is not installed")
+    monkeypatch.setenv("MEMCACHED", options)
+    chosen = ValidateOptions(examples=5, seconds=20, example_seconds=5, max_findings=1)
+    validation = validate("object-cache", SLAB_CLASS, chosen)
+    assert [finding.clause for finding in validation.findings] == ([] if clause is None else [clause])
+    assert all(message in finding.message for finding in validation.findings)
+    assert clause is not None or validation.coverage["exhaustion reached again"] > 0
+
+
 @pytest.mark.slow
 def test_memcached_keeps_what_it_declares_and_is_no_exact_cache(server: None) -> None:
     options = ValidateOptions(examples=5, seconds=40, example_seconds=5)

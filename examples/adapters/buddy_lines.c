@@ -1,56 +1,38 @@
-/* A buddy allocator behind the JSON-lines protocol (docs/adapters.md):
+/* Blocks of 2**order pages behind the JSON-lines protocol (docs/adapters.md), first fit in a map of the pages:
  * cc buddy_lines.c -o buddy_lines && kmemspec validate page-allocator command:./buddy_lines */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-static int pages, orders, head[8192];                /* head[page]: 1 + order of the free block there, or 0 */
+static char taken[8192];
+static int pages;
 
-static int number(const char *line, const char *name) /* the number behind "name": */
+static int number(const char *line, const char *key)      /* the number behind "key": */
 {
-	const char *at = strstr(line, name);
-	int value = -1;
-	if (at)
-		sscanf(at + strlen(name), "\": %d", &value);
-	return value;
+	const char *at = strstr(line, key);
+	return at ? atoi(at + strlen(key)) : 0;
 }
 
-static void merge(int page, int order)
+static int take(int size)                                 /* the first free run that is a multiple of its size */
 {
-	while (order < orders - 1 && (page ^ 1 << order) < pages && head[page ^ 1 << order] == 1 + order) {
-		head[page ^ 1 << order] = 0;
-		page &= ~(1 << order++);
-	}
-	head[page] = 1 + order;
-}
-
-static int take(int order)
-{
-	for (int larger = order; larger < orders; larger++)
-		for (int page = 0; page < pages; page++)
-			if (head[page] == 1 + larger) {
-				for (head[page] = 0; larger > order; larger--)
-					head[page + (1 << (larger - 1))] = larger;
-				return page;
-			}
+	for (int page = 0; page + size <= pages; page += size)
+		if (!memchr(taken + page, 1, size)) {
+			memset(taken + page, 1, size);
+			return page;
+		}
 	return -1;
 }
 
 int main(void)
 {
-	char line[4096];
-	while (fgets(line, sizeof line, stdin)) {
-		int page = -1;
-		if (strstr(line, "\"op\": \"init\"")) {
-			pages = number(line, "pages");
-			orders = number(line, "orders");
-			for (int i = 0; i < pages; i++)
-				merge(i, 0);
-		} else if (strstr(line, "\"op\": \"alloc\""))
-			page = take(number(line, "order"));
+	for (char line[4096]; fgets(line, sizeof line, stdin); fflush(stdout)) {
+		int size = 1 << number(line, "\"order\":"), page = -1;
+		if (strstr(line, "\"op\": \"init\""))
+			pages = number(line, "\"pages\":");
+		else if (strstr(line, "\"op\": \"alloc\""))
+			page = take(size);
 		else
-			merge(number(line, "\"at"), number(line, "order"));
+			memset(taken + number(line, "\"at\":"), 0, size);
 		printf(page < 0 ? "{\"at\": null}\n" : "{\"at\": %d}\n", page);
-		fflush(stdout);
 	}
-	return 0;
 }

@@ -50,5 +50,8 @@ class Memcached:
     def delete(self, key):
         return self.ask(f"delete {self.own}-{key}") == [b"DELETED"]
 
+    def clear(self):
+        self.ask("flush_all")
+
     def __len__(self):
         return sum(self.ask(f"mg {self.own}-{key}") == [b"HD"] for key in self.known)

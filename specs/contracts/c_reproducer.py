@@ -7,13 +7,16 @@ The one idea: it needs nothing of this package, so it stays a useful regression 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from .blocks import foreign_place
 from .contract import Call, Contract
-from .description import CCall, Description, bytes_of, signature
+from .description import OUT, CCall, Description, bytes_of, signature, type_of
 from .heap_oracle import alignment_of, requested
 from .judging import block_names, call_text
+from .misuse import MISUSE_CLAUSE, REJECTED
 from .search import Failure, Search
 from .sequences import Operation
 
@@ -27,7 +30,6 @@ WINDOW = 1 << 16
 FAILED = {
     "NULL": "raw == 0",
     "zero": "raw == 0",
-    "-1": "raw == -1",
     "negative": "raw < 0",
     "status": "0",
     "never": "0",
@@ -79,10 +81,11 @@ HELPER void fail(const char *what, int block)
 }}
 
 HELPER size_t shown(size_t size) {{ return !TOUCH ? 0 : size < {whole} ? size : {whole}; }}
-HELPER intptr_t got(intptr_t raw) {{ return {failed} ? NONE : raw; }}
+{failed}
 HELPER unsigned char *place(intptr_t raw) {{ return {place}; }}
 
 {arena_text}
+{slab_text}
 /* Every live block still carries its bytes, at its start and at its end. */
 HELPER void check(void)
 {{
@@ -110,6 +113,7 @@ HELPER void accept(int i, intptr_t raw, size_t size, size_t alignment, uintptr_t
 	memset(at, fill, shown(size));
 	memset(at + size - shown(size), fill, shown(size));
 	blocks[i] = (struct block){{ at, raw, size, fill }};
+	check_slab(i);
 }}
 
 /* Allocation: due is 0 if it must fail, 1 if it must succeed, 2 if it may do either. */
@@ -217,6 +221,27 @@ HELPER void check_guards(void)
 			fail("something is written outside the arena", 0);
 }
 """
+FAILURE = "HELPER intptr_t {name}(intptr_t raw) {{ return {test} ? NONE : raw; }}"
+SLAB_TEXT = """#define SLAB(j) ((uintptr_t)blocks[j].at / {slab_bytes})
+
+/* Slabs are multiples of their {slab_bytes} bytes; each holds {slots} objects; there are {slabs} at most. */
+HELPER void check_slab(int i)
+{
+	int objects = 0, slabs = 0;
+	if (SLAB(i) != ((uintptr_t)blocks[i].at + blocks[i].size - 1) / {slab_bytes})
+		fail("object reaches over the end of its slab", i);
+	for (int j = 1; j < {blocks}; j++) {
+		int first = blocks[j].at != NULL;
+		objects += blocks[j].at && SLAB(j) == SLAB(i);
+		for (int k = 1; k < j; k++)
+			first = first && !(blocks[k].at && SLAB(k) == SLAB(j));
+		slabs += first;
+	}
+	if (objects > {slots} || slabs > {slabs})
+		fail("object is one more than its slab, or the cache, can hold", i);
+}
+"""
+NO_SLABS = "HELPER void check_slab(int i) { (void)i; }\n"
 NO_ARENA = "static void make_arena(void) { }\nHELPER void check_guards(void) { }\n"
 
 
@@ -232,6 +257,7 @@ def c_text(contract: Contract, search: Search, failure: Failure) -> str:
     if description.init is not None:
         used["init"] = (description.init, None)
     steps = Steps(contract, search, failure, description).lines()
+    failures = sorted({failure_test(description, kind) for kind in used})
     arena = ARENA_TEXT
     for name in ("phase", "garbage", "wall"):
         arena = arena.replace("{" + name + "}", str(scope.get(name, 0)))
@@ -251,9 +277,10 @@ def c_text(contract: Contract, search: Search, failure: Failure) -> str:
         room=f"static _Alignas(16) unsigned char room[{description.context}];" if description.context else "",
         blocks=len(block_names(contract, failure.sequence)) + 1,
         whole=WINDOW,
-        failed=FAILED[description.failure],
+        failed="\n".join(FAILURE.format(name=name, test=test) for name, test in failures),
         place=PLACES[description.result],
         arena_text=arena if "arena" in scope else NO_ARENA,
+        slab_text=slab_text(contract, search, failure),
         init=initialised(description, scope),
         steps="\n".join(steps),
         library=absolute(description.library).replace("\\", "\\\\").replace('"', '\\"'),
@@ -262,11 +289,36 @@ def c_text(contract: Contract, search: Search, failure: Failure) -> str:
     )
 
 
+def failure_test(description: Description, kind: str) -> tuple[str, str]:
+    """The name of the function that tells the failure value, and how it does."""
+    failure = description.failure_of(kind)
+    test = FAILED.get(failure, f"raw == {failure}")
+    return f"got_{re.sub(r'[^A-Za-z0-9]', '_', failure)}", test
+
+
+def slab_text(contract: Contract, search: Search, failure: Failure) -> str:
+    """The checks of slabs, if their layout is declared."""
+    declared = search.child.declared
+    broken = failure.judgement.broken
+    if broken is None or not (declared.get("slab_bytes") and declared.get("slots")):
+        return NO_SLABS
+    text = SLAB_TEXT
+    numbers = {
+        "slab_bytes": declared["slab_bytes"],
+        "slots": declared["slots"],
+        "slabs": len(failure.sequence) if broken.most is None else broken.most,
+        "blocks": len(block_names(contract, failure.sequence)) + 1,
+    }
+    for name, number in numbers.items():
+        text = text.replace("{" + name + "}", str(number))
+    return text
+
+
 def pointer_to(kind: str, call: CCall, operation: Call | None, description: Description) -> str:
     """The declaration of the pointer to a function."""
     if f"{call.name}(" in description.cdef.replace(" (", "("):
         return f"static __typeof__({call.name}) *{kind}_;"
-    result, _, arguments = signature(call, operation, description).partition(f"{call.name}(")
+    result, _, arguments = signature(kind, call, operation, description).partition(f"{call.name}(")
     return f"static {result}(*{kind}_)({arguments}"
 
 
@@ -285,9 +337,14 @@ def role_text(
     role: str, scope: Mapping[str, int], description: Description, numbers: Mapping[str, int], block: str
 ) -> str:
     """One argument as C."""
-    texts = {"context": "context", "arena": "base", "end": "base + ARENA", "bytes": "ARENA", "&block": "&out"}
+    texts = {"context": "context", "arena": "base", "end": "base + ARENA", "bytes": "ARENA"}
     if role in texts:
         return texts[role]
+    if role == OUT:
+        return f"(out = (void *){block}, &out)"
+    if role.startswith("&"):
+        text = role_text(role[1:], scope, description, numbers, block)
+        return f"&({type_of(role[1:], description)}){{ {text} }}"
     if role == "block":
         return f"(void *){block}" if description.result == "pointer" else block
     if role in numbers or role in scope:
@@ -338,10 +395,11 @@ class Steps:
         form = self.contract.operations[operation.kind]
         numbers = dict(zip(form.numbers, operation.arguments, strict=True))
         block = "0" if operation.block is None else f"blocks[{self.names[operation.block][1:]}].raw"
-        if form.misuse == "free" and operation.block is None and operation.arguments:
-            which = operation.arguments[0] % 3 if "arena" in self.failure.scope else 2
-            block = f"(intptr_t)({('base + ARENA + 16', 'base - 16', '&blocks')[which]})"
         known = dict(numbers)
+        if form.misuse and operation.block is None:
+            block = self.foreign(*operation.arguments)
+            asked = self.contract.operations[self.contract.block_maker].numbers
+            known = {**dict.fromkeys(asked, 0), "old_size": 0}
         if operation.block is not None:
             maker = self.failure.sequence[operation.block]
             made = dict(zip(self.contract.operations[maker.kind].numbers, maker.arguments, strict=True))
@@ -358,11 +416,23 @@ class Steps:
             self.sizes[operation.block] = size
             name = self.names[operation.block][1:]
             alignment = alignment_of(size, self.declared) if size else 1
-            due = self.due(index, operation)
-            return f"if (blocks[{name}].at) resized({name}, {self.wrapped(call)}, {size}u, {alignment}, {due});"
+            due, raw = self.due(index, operation), self.wrapped(operation.kind, call)
+            return f"if (blocks[{name}].at) resized({name}, {raw}, {size}u, {alignment}, {due});"
         if form.result == "nothing" and operation.block is not None:
             return f"if (leaving({self.names[operation.block][1:]})) {{ {call}; check(); }}"
-        return self.value(index, form, call)
+        return self.value(index, operation, call)
+
+    def foreign(self, which: int | None = None) -> str:
+        """NULL, or what no call returned, as `CAdapter.foreign_handle` has it."""
+        scope = self.failure.scope
+        if which is None:
+            return "0"
+        if self.description.result != "pointer":
+            unit = self.description.unit if self.description.result == "index" else 1
+            size = scope.get("arena", 0) or scope.get("pages", 0) * self.description.unit
+            return str(foreign_place(which, {**scope, "arena": size // unit}))
+        places = ("base + ARENA + 16", "base - 16", "&blocks")
+        return f"(intptr_t)({places[which % 3 if 'arena' in scope else 2]})"
 
     def call(self, kind: str, numbers: Mapping[str, int], block: str) -> str:
         """The call itself."""
@@ -370,11 +440,11 @@ class Steps:
         arguments = (role_text(role, self.failure.scope, self.description, numbers, block) for role in roles)
         return f"{kind}_({', '.join(arguments)})"
 
-    def wrapped(self, call: str) -> str:
+    def wrapped(self, kind: str, call: str) -> str:
         """The call, with NONE in place of its failure value."""
-        if self.description.failure == "status":
+        if self.description.failure_of(kind) == "status":
             return f"({call} ? NONE : (intptr_t)out)"
-        return f"got((intptr_t){call})"
+        return f"{failure_test(self.description, kind)[0]}((intptr_t){call})"
 
     def made(self, index: int, operation: Operation, call: str, size: int) -> str:
         """A call that makes a block."""
@@ -388,24 +458,26 @@ class Steps:
         if operation.kind == "aligned_alloc":
             alignment = operation.arguments[0]
         due, zeroed = self.due(index, operation), int(operation.kind == "calloc")
-        text = f"{self.wrapped(call)}, {size}u, {alignment}, {origin}, {due}, {zeroed}"
+        text = f"{self.wrapped(operation.kind, call)}, {size}u, {alignment}, {origin}, {due}, {zeroed}"
         return f"made({self.names[index][1:]}, {text});"
 
     def misuse(self, index: int, operation: Operation, call: str) -> str:
         """A call that frees what it must not."""
-        last = index == len(self.failure.sequence) - 1
-        if last and self.declared[operation.kind] == "rejected":
-            return f'if (!{call}) {{ fail("it is not rejected", 0); }} check();'
-        return f"{call}; check();"
+        broken = self.failure.judgement.broken
+        if index < len(self.failure.sequence) - 1 or broken is None or broken.clause != MISUSE_CLAUSE.name:
+            return f"{call}; check();"
+        wrong = "!" if self.declared[operation.kind] == REJECTED else ""
+        return f'if ({wrong}{call}) {{ fail("it is not {self.declared[operation.kind]}", 0); }} check();'
 
-    def value(self, index: int, form: Call, call: str) -> str:
+    def value(self, index: int, operation: Operation, call: str) -> str:
         """A call that gives a number: the last one must not give what it gave when it was found."""
+        form = self.contract.operations[operation.kind]
         broken, value = self.failure.judgement.broken, self.failure.judgement.values.get(index)
         assert broken is not None
         if index < len(self.failure.sequence) - 1 or broken.kind != "clause" or form.result == "nothing":
             return f"{call}; check();"
         bad: Any = "NONE" if value is None else int(value)
-        got = f"(intptr_t)!!{call}" if form.result == "truth" else self.wrapped(call)
+        got = f"(intptr_t)!!{call}" if form.result == "truth" else self.wrapped(operation.kind, call)
         return f'if ({got} == {bad}) fail("it gives the wrong answer", 0);'
 
 

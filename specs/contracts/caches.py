@@ -7,20 +7,33 @@ since the machine of specs/contract_lru.py needs the package; tests/test_validat
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from inspect import getsource
 from typing import Any
 
+from ...model.lang.errors import InputError
 from .contract import Contract, Declared
-from .python_class import MethodAdapter
+from .python_class import MethodAdapter, constructed
 
 
 def adapt(contract: Contract, factory: Any, scope: dict[str, int], declared: Declared) -> MethodAdapter:
     """A fresh cache of that capacity, or a function memoised by a decorator of that capacity."""
-    made = factory(scope["capacity"])
+    made = constructed(contract, factory, scope["capacity"])
     if is_cache(made):
-        return MethodAdapter(contract, cache_methods(made, declared))
-    return MemoAdapter(contract, Memo(made))
+        check_lookup(contract, made)
+        return MethodAdapter(contract, cache_methods(made, declared), scope)
+    if not callable(made):
+        what = f"{getattr(factory, '__name__', 'it')}({scope['capacity']}), a {type(made).__name__},"
+        raise InputError(f"{what[:200]} has neither put nor [], and is no decorator", f"give {contract.target}")
+    return MemoAdapter(contract, Memo(made), scope)
+
+
+def check_lookup(contract: Contract, cache: Any) -> None:
+    """What can be put into must be looked up as well."""
+    names = ("get",) if hasattr(cache, "put") else ("get", "__getitem__")
+    if not any(callable(getattr(cache, name, None)) for name in names):
+        wanted = f"give it {contract.operations['get'].meaning}"
+        raise InputError(f"{type(cache).__name__[:100]} has no method {' or '.join(names)}", wanted)
 
 
 def is_cache(made: Any) -> bool:
@@ -110,8 +123,8 @@ class Memo:
 class MemoAdapter(MethodAdapter):
     """Calls a memoised function, and says how often its body ran."""
 
-    def __init__(self, contract: Contract, memo: Memo) -> None:
-        super().__init__(contract, memo.methods)
+    def __init__(self, contract: Contract, memo: Memo, scope: Mapping[str, int]) -> None:
+        super().__init__(contract, memo.methods, scope)
         self.memo = memo
 
     def perform(self, index: int, kind: str, block: int | None, arguments: list[int], say: Callable[..., None]) -> None:

@@ -28,7 +28,7 @@ ANSWER_LIMIT = 4000
 """Longest answer line in characters: below PIPE_BUF, so that a line is written whole or not at all."""
 PRIVATE_DESCRIPTOR = 200
 """Where private descriptors are moved to, out of the way of code that closes the first few."""
-FINAL_TAGS = frozenset({"rubbish", "contents", "prefix", "nonzero", "guard", "odd", "program", "raised"})
+FINAL_TAGS = frozenset({"rubbish", "contents", "prefix", "nonzero", "guard", "odd", "program", "raised", "unfit"})
 """Answers after which the sequence is not continued: the clause is broken, and what follows would say nothing."""
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
@@ -68,6 +68,7 @@ def run_sequence(make: Make, request: dict[str, Any], answers: int) -> None:
 
     index = -1
     adapter: Any = None
+    last: tuple[object, ...] = ()
     try:
         adapter = make(request["scope"])
         write(-1, "ready")
@@ -81,11 +82,16 @@ def run_sequence(make: Make, request: dict[str, Any], answers: int) -> None:
     except _OverError:
         pass
     except ProgramEndedError as error:
-        write(index, "program", *error.args)
+        last = ("program", *error.args)
     except SystemExit as error:
-        write(index, "left", one_line(error.code if type(error.code) in (int, str, type(None)) else "?"))
+        last = ("left", one_line(error.code if type(error.code) in (int, str, type(None)) else "?"))
+    except InputError as error:
+        last = ("unfit", one_line(error.message), one_line(error.remedy))
     except BaseException as error:
-        write(index, "raised", type(error).__name__[:100], describe_exception(error))
+        last = ("raised", type(error).__name__[:100], describe_exception(error))
+    with contextlib.suppress(_OverError):
+        if last:
+            write(index, *last)
     with contextlib.suppress(BaseException):
         if hasattr(adapter, "close"):
             adapter.close()

@@ -9,32 +9,51 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import shlex
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...model.lang.errors import InputError
 from .adapter import Make, ProgramEndedError, one_line
-from .contract import Contract
+from .blocks import Blocks, Held, foreign_place
+from .contract import Call, Contract
 from .python_class import plain
-from .sequences import Operation
 
 LONGEST_LINE = 1 << 16
 PREFIX = "command:"
+DECLARING_SECONDS = 3.0
+"""How long a program may take to answer the first request of all, in which it can declare something."""
 
 
 def load_command(setup: dict[str, Any]) -> tuple[Make, dict[str, Any]]:
-    """Find the program; a function that starts it, and what is declared."""
+    """Find the program; a function that starts it, and what is declared: in its answer to init, or by the user."""
     from .registry import INTERFACES
 
     contract = INTERFACES[str(setup["contract"])].contract
     command = command_of(str(setup["target"]))
     if shutil.which(command[0]) is None:
         raise InputError(f"there is no program {command[0][:200]}", "name it as command:./my_allocator --flags")
-    declared = contract.declared(setup["declared"])
+    said = declares(contract, command, setup)
+    declared = contract.declared(said, setup["declared"])
     return (lambda scope: CommandAdapter(contract, command, scope, declared)), declared
+
+
+def declares(contract: Contract, command: list[str], setup: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the program declares when it is first asked for an instance. If it does not answer well, that is no error
+    yet: the sequences will find it."""
+    program = Program(command, time.monotonic() + DECLARING_SECONDS)
+    try:
+        answer = program.ask(init_request(contract, setup["scope"], contract.declared(setup["declared"])))
+    finally:
+        program.kill()
+    said = answer.get("declares", {})
+    if not isinstance(said, dict):
+        raise InputError(f"{command[0][:200]} declares no object", 'answer {"declares": {"double_free": "rejected"}}')
+    return said
 
 
 def command_of(target: str) -> list[str]:
@@ -54,17 +73,15 @@ def init_request(contract: Contract, scope: Mapping[str, int], declared: Mapping
 
 
 def request_of(
-    contract: Contract, index: int, operation: Operation, at: int | None, made: Mapping[str, int]
+    contract: Contract, kind: str, numbers: Mapping[str, int], name: int | None, held: Held | None
 ) -> dict[str, Any]:
-    """The request of one call; a call that takes a block also says where that is and what was asked for it."""
-    call = contract.operations[operation.kind]
-    numbers = dict(zip(call.numbers, operation.arguments, strict=True))
-    request: dict[str, Any] = {"op": operation.kind, **numbers}
-    if call.result == "block":
-        request["id"] = index
-    if operation.block is not None:
-        request = {**made, **request, "id": operation.block, "at": at}
-    return request
+    """The request of one call about the block of that name; a call that takes a block, or misuses one, also says where
+    that is and what was asked for it."""
+    call = contract.operations[kind]
+    if held is not None:
+        asked = {**held.numbers, **({} if call.misuse else numbers)}
+        return {**asked, "op": call.misuse or kind, "id": name, "at": held.handle}
+    return {"op": kind, **numbers, **({"id": name} if call.result == "block" else {})}
 
 
 class CommandAdapter:
@@ -74,10 +91,9 @@ class CommandAdapter:
         self, contract: Contract, command: list[str], scope: dict[str, int], declared: Mapping[str, Any]
     ) -> None:
         self.contract = contract
-        self.kept: dict[int, tuple[int, dict[str, int]]] = {}
-        self.program = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.rest = b""
-        answer = self.ask(init_request(contract, scope, declared))
+        self.blocks = Blocks(contract, scope, lambda which: foreign_place(which, scope))
+        self.program = Program(command)
+        answer = self.program.ask(init_request(contract, scope, declared))
         if answer.get("declined") is not None:
             raise ValueError(one_line(answer["declined"], 200))
         if "error" in answer or "garbage" in answer:
@@ -88,20 +104,24 @@ class CommandAdapter:
     def perform(self, index: int, kind: str, block: int | None, arguments: list[int], say: Callable[..., None]) -> None:
         """Ask for one operation and say what was answered."""
         call = self.contract.operations[kind]
-        if call.misuse or (call.takes_block and block not in self.kept):
+        numbers = dict(zip(call.numbers, arguments, strict=True))
+        if call.misuse:
+            held = self.blocks.misused(block, arguments)
+        elif call.takes_block and block is not None and call.result == "nothing" and block in self.blocks.live:
+            held = self.blocks.release(block)
+        else:
+            held = None if block is None else self.blocks.live.get(block)
+        if held is None and (call.misuse or call.takes_block):
             say("skipped")
             return
-        numbers = dict(zip(call.numbers, arguments, strict=True))
-        at, made = self.kept.get(-1 if block is None else block, (None, {}))
-        if block is not None and call.result == "nothing":
-            del self.kept[block]
-        answer = self.ask(request_of(self.contract, index, Operation(kind, block, tuple(arguments)), at, made))
-        said = self.value_of(call.result, answer)
+        name = index if call.result == "block" else block
+        answer = self.program.ask(request_of(self.contract, kind, numbers, name, held))
+        said = self.value_of(call, answer)
         if said[0] == "value" and said[1] is not None and call.result in ("block", "moved"):
-            self.kept[index if block is None else block] = (said[1], numbers)
+            self.blocks.live[index if block is None else block] = Held(said[1], said[1], numbers)
         say(*said)
 
-    def value_of(self, result: str, answer: dict[str, Any]) -> tuple[Any, ...]:
+    def value_of(self, call: Call, answer: dict[str, Any]) -> tuple[Any, ...]:
         """An answer as the child says it."""
         if "ended" in answer:
             return ("program", *answer["ended"])
@@ -111,19 +131,46 @@ class CommandAdapter:
             return ("raised", "error", one_line(answer["error"], 200))
         if answer.get("skipped") is True:
             return ("skipped",)
-        key = "at" if result in ("block", "moved") else "value"
-        if result == "nothing":
+        if call.misuse:
+            return plain(call.result, answer.get("rejected", False))
+        if answer.get("rejected", False) is not False:
+            return ("raised", "rejected", "a call that is right")
+        key = "at" if call.result in ("block", "moved") else "value"
+        if call.result == "nothing":
             return ("value", None)
         if key not in answer:
             return ("rubbish", f"an answer without {key!r}: {one_line(json.dumps(answer), 100)}")
-        return plain(result, answer[key])
+        return plain(call.result, answer[key])
+
+    def finish(self, say: Callable[..., None]) -> None:
+        """End of the sequence: the program must end, well, when its input ends, and have no more to say."""
+        extra = self.program.end_of_input()
+        if extra:
+            say("rubbish", f"more than was asked for: {one_line(extra[:80].decode(errors='replace'), 80)!r}")
+            return
+        status = self.program.process.wait()
+        if status:
+            say("program", *(["exit", status] if status > 0 else ["signal", -status]))
+
+    def close(self) -> None:
+        """End the program; what it leaves behind is found by the zygote."""
+        self.program.kill()
+
+
+class Program:
+    """The program with its pipes; it is given up at the deadline, if there is one."""
+
+    def __init__(self, command: list[str], deadline: float | None = None) -> None:
+        self.deadline = deadline
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.rest = b""
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """One request line, one answer line; {"ended": …} or {"garbage": …} if there is none."""
-        assert self.program.stdin is not None
+        assert self.process.stdin is not None
         try:
-            self.program.stdin.write(json.dumps(request).encode() + b"\n")
-            self.program.stdin.flush()
+            self.process.stdin.write(json.dumps(request).encode() + b"\n")
+            self.process.stdin.flush()
         except OSError:
             return {"ended": self.ending()}
         line = self.read_line()
@@ -139,9 +186,14 @@ class CommandAdapter:
 
     def read_line(self) -> bytes | None:
         """The next line, cut at the limit; None at the end of the output."""
-        assert self.program.stdout is not None
+        assert self.process.stdout is not None
+        output = self.process.stdout.fileno()
         while b"\n" not in self.rest and len(self.rest) < LONGEST_LINE:
-            data = os.read(self.program.stdout.fileno(), LONGEST_LINE)
+            if self.deadline is not None:
+                left = max(0.0, self.deadline - time.monotonic())
+                if not select.select([output], [], [], left)[0]:
+                    return None
+            data = os.read(output, LONGEST_LINE)
             if not data:
                 return None
             self.rest += data
@@ -151,27 +203,20 @@ class CommandAdapter:
     def ending(self) -> list[Any]:
         """How the program ended: ["exit", status], ["signal", number], or ["closed"] if it goes on in silence."""
         try:
-            status = self.program.wait(0.5)
+            status = self.process.wait(0.5)
         except subprocess.TimeoutExpired:
             return ["closed"]
         return ["exit", status] if status >= 0 else ["signal", -status]
 
-    def finish(self, say: Callable[..., None]) -> None:
-        """End of the sequence: the program must end, well, when its input ends, and have no more to say."""
-        assert self.program.stdin is not None
-        assert self.program.stdout is not None
+    def end_of_input(self) -> bytes:
+        """Close its input; what it says that was not asked for."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         with contextlib.suppress(OSError):
-            self.program.stdin.close()
-        extra = self.rest or os.read(self.program.stdout.fileno(), 100)
-        if extra:
-            say("rubbish", f"more than was asked for: {one_line(extra[:80].decode(errors='replace'), 80)!r}")
-            return
-        status = self.program.wait()
-        if status:
-            say("program", *(["exit", status] if status > 0 else ["signal", -status]))
+            self.process.stdin.close()
+        return self.rest or os.read(self.process.stdout.fileno(), 100)
 
-    def close(self) -> None:
-        """End the program; what it leaves behind is found by the zygote."""
-        self.program.kill()
-        self.program.wait()
-
+    def kill(self) -> None:
+        """End it, however it is."""
+        self.process.kill()
+        self.process.wait()

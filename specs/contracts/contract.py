@@ -104,6 +104,11 @@ class Contract:
         """Does that operation make a block?"""
         return self.operations[kind].result == "block"
 
+    @property
+    def block_maker(self) -> str:
+        """The operation that makes a plain block."""
+        return next(kind for kind, call in self.operations.items() if call.result == "block")
+
     def declared(self, *given: Mapping[str, Any]) -> dict[str, Any]:
         """The defaults, overridden by each of the given mappings; what makes no sense is refused."""
         complete: dict[str, Any] = {name: declaration.default for name, declaration in self.declarations.items()}

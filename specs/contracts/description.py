@@ -17,8 +17,10 @@ from typing import Any
 from ...model.lang.errors import InputError
 from .contract import Call, Contract
 
-POINTERS = frozenset({"context", "arena", "end", "block", "&block"})
-"""Roles that are pointers; the others are numbers."""
+POINTERS = frozenset({"context", "arena", "end", "block"})
+"""Roles that are pointers; the others are numbers. A role behind & is a pointer to a variable that has its value."""
+OUT = "&block"
+"""The variable in which a call leaves the block, or number, that it makes; before, it has the block that it takes."""
 PLACES = frozenset({"context", "arena", "end", "bytes"})
 """Roles that every call may use."""
 DERIVED = {"order": ("count", "size")}
@@ -31,9 +33,14 @@ LARGEST_FILE = 1 << 16
 LARGEST_ARENA = 1 << 26
 MOST_VARIANTS = 24
 RESULT_TYPES = {"nothing": "void", "truth": "int", "number": "long"}
-FAILURES = ("NULL", "-1", "negative", "zero", "status", "never")
+FAILURES = ("NULL", "negative", "zero", "status", "never")
+"""How a call says that it failed; else by a number of its own, such as -1."""
+NUMBER_FORM = re.compile(r"-?\d{1,18}|0x[0-9a-fA-F]{1,16}", re.ASCII)
 KEYS = {
-    "": ("contract", "library", "prefix", "cdef", "failure", "init", "context", "calls", "arena", "declares", "block"),
+    "": (
+        *("contract", "library", "prefix", "cdef", "failure", "failures", "init", "context", "calls", "arena"),
+        *("declares", "block"),
+    ),
     "arena": ("sizes", "align", "phases", "fills", "guard", "wall", "pages"),
     "block": ("result", "unit", "header", "memory"),
 }
@@ -52,9 +59,10 @@ class CCall:
 class Description:
     """A library and how to use it; see docs/adapters.md for each key.
 
-    `calls` maps operations to C calls and `failure` says how a call says that it failed. A block is a pointer or an
-    offset (`result`) of `unit` bytes each, found `header` bytes behind its own start. `variants` are the arenas to
-    try: each has `arena` (bytes; 0: follows from pages), `align`, `phase`, `garbage` and `wall`."""
+    `calls` maps operations to C calls; `failure` is how a call says that it failed, `failures` how those of some
+    operations do. A block is a pointer or an offset (`result`) of `unit` bytes each, found `header` bytes behind its
+    own start. `variants` are the arenas to try: each has `arena` (bytes; 0: follows from pages), `align`, `phase`,
+    `garbage` and `wall`."""
 
     library: str
     calls: Mapping[str, CCall]
@@ -70,10 +78,15 @@ class Description:
     variants: tuple[Mapping[str, int], ...] = ()
     declares: Mapping[str, Any] = ()  # type: ignore[assignment]
     exported: bool = False
+    failures: Mapping[str, str] = ()  # type: ignore[assignment]
+
+    def failure_of(self, kind: str) -> str:
+        """How the call of that operation says that it failed."""
+        return dict(self.failures).get(kind, self.failure)
 
     def plain(self) -> dict[str, Any]:
         """As JSON."""
-        return {**asdict(self), "declares": dict(self.declares)}
+        return {**asdict(self), "declares": dict(self.declares), "failures": dict(self.failures)}
 
     @staticmethod
     def from_plain(plain: Mapping[str, Any]) -> Description:
@@ -180,7 +193,8 @@ def read_description(path: str, contract: Contract) -> Description:
         library=beside if "/" in given or os.path.exists(beside) else given,
         calls=dict(read_calls(Table(path, "calls", top.values.get("calls", {})), contract, prefix)),
         cdef=top.text("cdef", ""),
-        failure=top.text("failure", "NULL", FAILURES),
+        failure=read_failure(top, "failure"),
+        failures=dict(read_failures(Table(path, "failures", top.values.get("failures", {})), contract)),
         init=None if init is None else CCall(prefix + init.name, init.type, init.arguments),
         context=top.number("context", 0, 0, 1 << 20),
         result=block.text("result", "pointer", ("pointer", "offset")),
@@ -221,6 +235,23 @@ def read_calls(table: Table, contract: Contract, prefix: str) -> Iterator[tuple[
         raise table.wrong("calls", "is missing or empty", "write [calls] with one line for each operation")
 
 
+def read_failure(table: Table, key: str) -> str:
+    """One way to fail."""
+    value = table.text(key, "NULL")
+    if value not in FAILURES and not NUMBER_FORM.fullmatch(value):
+        remedy = f'write {key} = "NULL"'
+        raise table.wrong(key, f"is neither one of {', '.join(FAILURES)} nor a number: {value[:60]!r}", remedy)
+    return value
+
+
+def read_failures(table: Table, contract: Contract) -> Iterator[tuple[str, str]]:
+    """How the calls of some operations say that they failed."""
+    for kind in table.values:
+        if kind not in contract.operations:
+            raise table.wrong(str(kind)[:60], "is no operation", f"known are {', '.join(contract.operations)}")
+        yield kind, read_failure(table, kind)
+
+
 def read_variants(table: Table) -> Iterator[Mapping[str, int]]:
     """Every combination of size, phase, fill and wall."""
     align = table.number("align", 4096, 1, 1 << 16)
@@ -250,9 +281,9 @@ def check_roles(path: str, description: Description, contract: Contract) -> None
         own |= ({"block", "old_size"} if operation.takes_block else set())
         if operation.takes_block and operation.result == "nothing":
             own |= {name for maker in contract.operations.values() if maker.result == "block" for name in maker.numbers}
-        if description.failure == "status" and operation.result in ("block", "moved", "number"):
-            own.add("&block")
         own |= {derived for name in own for derived in DERIVED.get(name, ())}
+        made = description.failure_of(kind) == "status" and operation.result in ("block", "moved", "number")
+        own |= {f"&{name}" for name in own if name != "block"} | ({OUT} if made or operation.takes_block else set())
         complain(f"{path}: calls.{kind}", call, own | PLACES)
     if description.init is not None:
         complain(f"{path}: init", description.init, {*PLACES, "guard"}, scope_numbers=True)
@@ -261,7 +292,7 @@ def check_roles(path: str, description: Description, contract: Contract) -> None
 def complain(where: str, call: CCall, roles: set[str] | frozenset[str], scope_numbers: bool = False) -> None:
     """An argument that is no role."""
     for argument in call.arguments:
-        number = re.fullmatch(r"-?\d{1,18}|0x[0-9a-fA-F]{1,16}", argument)
+        number = NUMBER_FORM.fullmatch(argument.removeprefix("&"))
         if argument in roles or number or (scope_numbers and argument.isidentifier()):
             continue
         raise InputError(f"{where}: {argument[:40]!r} is no role of this call", f"roles are {', '.join(sorted(roles))}")
@@ -275,7 +306,7 @@ def bytes_of(description: Description, scope: Mapping[str, int], numbers: Mappin
     return numbers.get("count", 1) * numbers.get("size", size)
 
 
-def signature(call: CCall, operation: Call | None, description: Description) -> str:
+def signature(kind: str, call: CCall, operation: Call | None, description: Description) -> str:
     """The C declaration that follows from the roles."""
     if call.type:
         result = call.type
@@ -283,7 +314,7 @@ def signature(call: CCall, operation: Call | None, description: Description) -> 
         result = "void *"
     elif operation.result in RESULT_TYPES:
         result = RESULT_TYPES[operation.result]
-    elif description.failure == "status":
+    elif description.failure_of(kind) == "status":
         result = "int"
     else:
         result = "void *" if description.result == "pointer" else "long"
@@ -293,6 +324,10 @@ def signature(call: CCall, operation: Call | None, description: Description) -> 
 
 def type_of(argument: str, description: Description) -> str:
     """The C type of a role."""
+    if argument == OUT:
+        return "void **"
+    if argument.startswith("&"):
+        return f"{type_of(argument[1:], description)} *"
     if argument == "block" and description.result != "pointer":
         return "long"
     if argument in POINTERS:

@@ -19,6 +19,7 @@ from .cutting import cut_down
 from .description import Description, of_exports, read_description
 from .extents import extents
 from .interface import Interface, Workload
+from .misuse import workload_of
 from .process import ChildProcess
 from .registry import INTERFACES
 from .reproducers import reproducer
@@ -42,7 +43,8 @@ def validate(contract: str, target: str, options: ValidateOptions | None = None)
     started = time.monotonic()
     setup = setup_of(interface, target, chosen)
     with ChildProcess(setup, {"PYTHONHASHSEED": "0"}) as child:
-        workload = workload_of(interface, chosen, child)
+        workload = workload_in_arenas(interface, chosen, child)
+        check_fit(child, workload, chosen.example_seconds)
         search = Search(interface.contract, workload, child, chosen, started + chosen.seconds)
         return run_search(interface, target, search, setup, started)
 
@@ -166,21 +168,34 @@ def setup_of(interface: Interface, target: str, options: ValidateOptions) -> dic
         "contract": contract.name,
         "target": target,
         "declared": dict(options.declare),
+        "scope": dict(interface.workload(options, contract.declared(options.declare)).scopes[0]),
         "memory": options.memory,
         "description": None if description is None else description.plain(),
     }
 
 
-def workload_of(interface: Interface, options: ValidateOptions, child: ChildProcess) -> Workload:
+def workload_in_arenas(interface: Interface, options: ValidateOptions, child: ChildProcess) -> Workload:
     """The contract's workload, in every arena that the target wants to be given."""
     declared = interface.contract.declared(child.declared)
     description = child.setup["description"]
     arenas = tuple(description["variants"]) if description else ()
 
     def make(arena: Mapping[str, int]) -> Workload:
-        return interface.workload(options, {**declared, **arena})
+        return workload_of(interface, options, {**declared, **arena})
 
     return InArenas(make, arenas) if arenas else make({})
+
+
+def check_fit(child: ChildProcess, workload: Workload, seconds: float) -> None:
+    """Make one instance, if a scope is not declined. What has not the form of an adapter is no finding but bad input;
+    whatever else goes wrong now will do so again when the sequences are run."""
+    for scope in workload.scopes:
+        opening = child.run((), scope, seconds).answers.get(-1, ())
+        for tag, *rest in opening:
+            if tag == "unfit" and len(rest) == 2:
+                raise InputError(str(rest[0]), str(rest[1]))
+        if not any(answer[:2] == ["raised", "ValueError"] for answer in opening):
+            return
 
 
 def check_options(interface: Interface, options: ValidateOptions) -> None:

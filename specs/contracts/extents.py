@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .blocks import places_of
 from .contract import Contract
 from .judging import block_names
 from .results import Extent
@@ -36,6 +37,4 @@ def size_of(contract: Contract, operation: Operation, object_size: int) -> int:
     numbers: Mapping[str, int] = dict(
         zip(contract.operations[operation.kind].numbers, operation.arguments, strict=True)
     )
-    if "order" in numbers:
-        return 1 << numbers["order"]
-    return max(1, numbers.get("count", 1) * numbers.get("size", object_size or 1))
+    return places_of(numbers, object_size)

@@ -10,30 +10,32 @@ from .contract import Declared
 from .heap_oracle import CONTRACT, requested
 from .heap_sequences import HeapWorkload
 from .heap_walks import WalkedHeap
-from .interface import Interface
+from .interface import Interface, Scope
 from .memory import Memory
-from .python_class import MethodAdapter
+from .misuse import MISUSE_CHECKS
+from .python_class import MethodAdapter, constructed, methods_of
 from .results import ValidateOptions
 from .sequences import Operation
+
+METHODS = ("malloc", "free")
 
 
 class MemoryMethods(MethodAdapter):
     """A Python class over real memory: what it returns is filled and checked like a C heap's blocks."""
 
-    def __init__(self, methods: Mapping[str, Any], arena: Arena | None) -> None:
-        super().__init__(CONTRACT, methods)
+    def __init__(self, methods: Mapping[str, Any], scope: Mapping[str, int], arena: Arena | None) -> None:
+        super().__init__(CONTRACT, methods, scope, 0 if arena is None else arena.address)
         self.arena = arena
         self.memory = Memory(arena)
 
     def perform(self, index: int, kind: str, block: int | None, arguments: list[int], say: Callable[..., None]) -> None:
         """Make one call, say where the block lies, then use the memory."""
         values: list[int] = []
-        base = 0 if self.arena is None else self.arena.address
 
         def located(tag: str, *rest: Any) -> None:
             if tag == "value" and type(rest[0]) is int:
                 values.append(rest[0])
-                rest = (rest[0] - base,)
+                rest = (rest[0] - self.base,)
             say(tag, *rest)
 
         if kind == "free" and block is not None:
@@ -52,19 +54,21 @@ def adapt(factory: Any, scope: dict[str, int], declared: Declared) -> MethodAdap
     """In the child: a fresh heap, over offsets or over memory, and those of its methods that the contract knows."""
     arena = make_arena({"garbage": 1, **scope}, 0, 64) if declared["memory"] else None
     given = [] if "arena" not in scope else [scope["arena"] if arena is None else arena]
-    heap = factory(*given)
-    methods = {name: getattr(heap, name) for name in CONTRACT.operations if hasattr(heap, name)}
-    return MemoryMethods(methods, arena) if declared["memory"] else MethodAdapter(CONTRACT, methods)
+    methods = methods_of(CONTRACT, constructed(CONTRACT, factory, *given), METHODS)
+    return MemoryMethods(methods, scope, arena) if declared["memory"] else MethodAdapter(CONTRACT, methods, scope)
 
 
-PYTHON_CHECKS = '''
-class Checked:
+PYTHON_CHECKS = f"{MISUSE_CHECKS}\n" + '''
+class Checked(Misuses):
     """Calls a heap over offsets and checks each answer against what is live."""
 
     def __init__(self):
         self.arena = SCOPE.get("arena", 0)
-        self.heap, self.live = make()(*([self.arena] if self.arena else [])), {}
+        self.target, self.live, self.places = make()(*([self.arena] if self.arena else [])), {}, {}
         self.number = 0
+
+    def place(self, block):
+        return self.places.get(block, block)
 
     def made(self, name, at, size):
         if at is None:
@@ -74,30 +78,30 @@ class Checked:
         for other, (start, length) in self.live.items():
             overlaps = at < start + max(length, 1) and start < at + max(size, 1)
             assert other == name or not overlaps, f"a block of {size} at {at} overlaps the one at {start}"
-        self.live[name] = (at, size)
+        self.live[name], self.places[name] = (at, size), at
         return name
 
     def malloc(self, size):
         self.number += 1
-        return self.made(self.number, self.heap.malloc(size), size)
+        return self.made(self.number, self.target.malloc(size), size)
 
     def calloc(self, count, size):
         self.number += 1
-        return self.made(self.number, self.heap.calloc(count, size), count * size)
+        return self.made(self.number, self.target.calloc(count, size), count * size)
 
     def aligned_alloc(self, alignment, size):
         self.number += 1
-        at = self.heap.aligned_alloc(alignment, size)
+        at = self.target.aligned_alloc(alignment, size)
         assert at is None or at % alignment == 0, f"{at} is no multiple of {alignment}"
         return self.made(self.number, at, size)
 
     def realloc(self, name, size):
         if name is not None:
-            self.made(name, self.heap.realloc(self.live[name][0], size), size)
+            self.made(name, self.target.realloc(self.live[name][0], size), size)
 
     def free(self, name):
         if name is not None:
-            self.heap.free(self.live.pop(name)[0])
+            self.target.free(self.live.pop(name)[0])
 
 '''
 
@@ -107,12 +111,19 @@ def walked_heap(options: ValidateOptions, declared: Declared) -> WalkedHeap:
     return WalkedHeap(inner, options.seed, inner.arena, options.skip)
 
 
+
+def blocks_to_make(scope: Scope) -> tuple[Operation, ...]:
+    """A small block, and one larger than most minima."""
+    return tuple(Operation("malloc", None, (size,)) for size in (24, 200))
+
+
 INTERFACE = Interface(
     contract=CONTRACT,
     workload=walked_heap,
     adapt=adapt,
-    methods=("malloc", "free"),
+    methods=METHODS,
     python_checks=PYTHON_CHECKS,
+    makes=blocks_to_make,
     exports={
         "malloc": "malloc(size)",
         "free": "free(block)",

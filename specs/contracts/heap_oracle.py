@@ -13,9 +13,9 @@ from typing import Any
 
 from .contract import Call, Clause, Contract, Declaration, Declared
 from .judging import Broken, judge_memory
+from .misuse import MISUSE_CALLS, MISUSE_CLAUSE, MISUSE_DECLARATIONS
 from .sequences import Operation
 
-MISUSES = ("undefined", "ignored", "rejected")
 CONTRACT = Contract(
     name="heap",
     title="malloc, free, realloc, calloc and aligned_alloc as the C standard and every user of them expect",
@@ -28,13 +28,7 @@ CONTRACT = Contract(
         ),
         "realloc": Call("realloc(block, size); the block keeps its name", ("size",), "moved", takes_block=True),
         "free": Call("free(block)", takes_block=True),
-        "free_null": Call("free(NULL), where that is declared", result="truth", misuse="free"),
-        "double_free": Call(
-            "free of a block that was freed, where that is declared", result="truth", takes_block=True, misuse="free"
-        ),
-        "foreign_free": Call(
-            "free of what no call returned, where that is declared", ("which",), result="truth", misuse="free"
-        ),
+        **MISUSE_CALLS,
     },
     clauses=(
         Clause("disjoint", "live blocks share no byte"),
@@ -52,7 +46,7 @@ CONTRACT = Contract(
         Clause("capacity", "when everything is freed, each request that a new heap meets is met"),
         Clause("batch", "a batch of blocks that was freed entirely can be allocated again"),
         Clause("eager-merge", "a request succeeds if a gap between live blocks can hold it (where that is declared)"),
-        Clause("misuse", "free of NULL, of freed and of foreign blocks does what was declared, and changes nothing"),
+        MISUSE_CLAUSE,
     ),
     declarations={
         "alignment": Declaration(16, "what every block of at least that many bytes is aligned to", power_of_two=True),
@@ -60,9 +54,7 @@ CONTRACT = Contract(
         "arena": Declaration(0, "bytes of the arena that a Python class is constructed with; 0: none"),
         "memory": Declaration(False, "a Python class returns addresses in real memory, not offsets"),
         "zero_size": Declaration("any", "what a request of no bytes returns", ("any", "null", "block", "undefined")),
-        "free_null": Declaration("undefined", "what free(NULL) does", MISUSES),
-        "double_free": Declaration("undefined", "what freeing a freed block does", MISUSES),
-        "foreign_free": Declaration("undefined", "what freeing a foreign pointer does", MISUSES),
+        **MISUSE_DECLARATIONS,
         "merges": Declaration(False, "freed neighbours merge at once: whatever fits into a gap must be met"),
         "header": Declaration(0, "bytes that each block has before it, for the clause eager-merge", most=1 << 16),
         "minimum": Declaration(1, "the smallest block, for the clause eager-merge", least=1, most=1 << 16),
@@ -139,8 +131,6 @@ class HeapOracle:
 
     def expected(self, operation: Operation) -> str:
         """NULL for what cannot be, a block for what was possible before."""
-        if CONTRACT.operations[operation.kind].misuse:
-            return f"{self.declared[operation.kind]}, as declared"
         if operation.kind == "free":
             return "the block is free, the others are untouched"
         if self.impossible(operation) is not None:
@@ -149,8 +139,6 @@ class HeapOracle:
 
     def show(self, operation: Operation, value: int | None) -> str:
         """An address, NULL, returned."""
-        if CONTRACT.operations[operation.kind].misuse:
-            return "rejected" if value else "returned"
         if operation.kind == "free":
             return "returned"
         return "NULL" if value is None else f"{value:#x}"
@@ -204,11 +192,6 @@ class HeapOracle:
 
     def observe(self, index: int, operation: Operation, value: Any) -> Broken | None:
         """Judge one call."""
-        if CONTRACT.operations[operation.kind].misuse:
-            self.counts["misuses"] += 1
-            if self.declared[operation.kind] == "rejected" and not value:
-                return Broken("misuse", f"{operation.kind} is accepted, although it is declared to be rejected")
-            return None
         if operation.kind == "free":
             self.freed(operation)
             return None

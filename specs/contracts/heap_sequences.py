@@ -61,9 +61,8 @@ class HeapWorkload:
         self.scopes: tuple[Mapping[str, int], ...] = ({"arena": self.arena} if self.arena else {},)
         self.capacity = Capacity()
         self.sizes = sizes_within(self.arena) if self.arena else SIZES
-        misused = [kind for kind, call in CONTRACT.operations.items() if call.misuse and declared[kind] != "undefined"]
         zero = ("zero",) if declared["zero_size"] != "undefined" else ()
-        self.kinds = (*self.usual_kinds, *zero, *misused * 2, *(("fill", "fill") if self.arena else ()))
+        self.kinds = (*self.usual_kinds, *zero, *(("fill", "fill") if self.arena else ()))
 
     def learn(self, attempt: Attempt) -> list[str]:
         """Learn what a fresh heap gives at once; from then on the oracle holds the heap to it."""
@@ -123,8 +122,7 @@ class HeapWorkload:
         zero = self.declared["zero_size"] != "undefined"
         batches = every_batch(self.capacity.largest, self.arena, self.sizes)
         last = arena_walks(self) if self.arena else (exhaustion(),)
-        misuses = misused(self.declared, self.sizes)
-        for sequence in (*too_large(self.arena), *every_size(self.sizes, self.arena, zero), *misuses, *batches, *last):
+        for sequence in (*too_large(self.arena), *every_size(self.sizes, self.arena, zero), *batches, *last):
             yield self.scopes[0], sequence
 
 
@@ -168,19 +166,6 @@ def every_size(sizes: tuple[int, ...], arena: int, with_zero: bool) -> Iterator[
     one, nothing = Operation("malloc", None, (1,)), Operation("calloc", None, (0, 8))
     if with_zero:
         yield (zero, zero, one, nothing, Operation("free", 0), zero)
-
-
-def misused(declared: Declared, sizes: tuple[int, ...]) -> Iterator[Sequence]:
-    """Free of NULL, of freed and of foreign blocks where it is declared what happens; neighbours may suffer."""
-    make = Operation("malloc", None, (sizes[len(sizes) // 3],))
-    if declared["free_null"] != "undefined":
-        yield (make, Operation("free_null"), make, Operation("free", 0), Operation("free_null"), make)
-    if declared["double_free"] != "undefined":
-        for freed in range(3):
-            yield (make, make, make, Operation("free", freed), Operation("double_free", freed), make, make, make)
-    if declared["foreign_free"] != "undefined":
-        foreign = [Operation("foreign_free", None, (which,)) for which in range(3)]
-        yield (make, make, *foreign, Operation("free", 0), make, make)
 
 
 def every_batch(largest: int, arena: int, sizes: tuple[int, ...]) -> Iterator[Sequence]:
@@ -315,14 +300,6 @@ class HeapSketch:
             self.make("malloc", 0)
         elif draw.kind == "fill":
             self.fill(max(size, self.arena // 32))
-        elif draw.kind == "free_null":
-            self.append(Operation("free_null"))
-        elif draw.kind == "foreign_free":
-            self.append(Operation("foreign_free", None, (draw.first % 3,)))
-        elif draw.kind == "double_free":
-            freed = [operation.block for operation in self.operations if operation.kind == "free"]
-            if freed:
-                self.append(Operation("double_free", freed[draw.first % len(freed)]))
         elif draw.kind == "too large":
             huge = OVERSIZES[draw.first % len(OVERSIZES)]
             self.append(Operation("malloc", None, (huge,)) if chosen is None else Operation("realloc", chosen, (huge,)))

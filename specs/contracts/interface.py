@@ -78,8 +78,9 @@ class Workload(Protocol):
 class Interface:
     """One contract with all that drives it.
 
-    `adapt`, in the child, makes a fresh `Adapter` of the object that a Python target names, the scope and what is
-    declared; `methods` are what that object must have if it is a class. `exports` are the C functions, by operation,
+    `makes` gives calls that make a block at a scope, for sequences about a block of any kind. `adapt`, in the child,
+    makes a fresh `Adapter` of the object that a Python target names, the scope and what is declared; `methods` are what
+    that object must have if it is a class. `exports` are the C functions, by operation,
     of a library that is validated without a description. `python_checks` is the text of a class `Checked` for pytest
     reproducers: constructed with nothing, it has a method for each operation, called with the block that an earlier
     method returned (if the operation takes one) and its numbers; `make()`, `SCOPE` and `DECLARED` are there."""
@@ -89,5 +90,6 @@ class Interface:
     adapt: Callable[[Any, dict[str, int], Declared], Adapter]
     methods: tuple[str, ...]
     python_checks: str
+    makes: Callable[[Scope], tuple[Operation, ...]] = lambda scope: ()
     check_options: Callable[[ValidateOptions], None] = lambda options: None
     exports: Mapping[str, str] = field(default_factory=dict)

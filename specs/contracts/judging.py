@@ -23,14 +23,16 @@ MEMORY_SIGNALS = {"SIGSEGV", "SIGBUS"}
 
 @dataclass(frozen=True)
 class Broken:
-    """A broken clause: what happened, its kind and detail as in `Finding`; `wanted` is the only right answer, if one
-    alone is right and a reproducer cannot know it otherwise."""
+    """A broken clause: what happened, its kind and detail as in `Finding`. What a reproducer cannot know otherwise:
+    `wanted` is the only right answer, if one alone is right, and `most` how many slabs there can be, if this was one
+    more."""
 
     clause: str
     message: str
     kind: str = "clause"
     detail: str = ""
     wanted: int | None = None
+    most: int | None = None
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,8 @@ def judge_ending(answers: tuple[Answer, ...], transcript: Transcript, doing: str
     for tag, *rest in answers:
         if tag == "raised" and len(rest) == 2:
             return Broken("answers", f"{doing} raised {rest[0]}: {rest[1]}", "exception", str(rest[0]))
+        if tag == "unfit" and len(rest) == 2:
+            return Broken("answers", f"{doing}: {rest[0]}", "exception", "unfit")
         if tag == "rubbish" and rest:
             return Broken("answers", f"{doing} returned {rest[0]}", "rubbish", str(rest[0]))
         if tag == "program" and rest and rest[0] in ("exit", "signal", "closed"):

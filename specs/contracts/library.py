@@ -14,9 +14,11 @@ from typing import Any
 from ...model.lang.errors import InputError
 from .adapter import Make, one_line
 from .arena import make_arena
-from .contract import Call, Contract
-from .description import CCall, Description, bytes_of, signature
+from .blocks import Blocks, Held, foreign_place
+from .contract import Call, Contract, Declared
+from .description import OUT, CCall, Description, bytes_of, signature, type_of
 from .memory import Memory, tools
+from .misuse import REJECTED, declared_misuses
 
 MACHINE = 1 << 64
 ERRORS = 4096
@@ -42,7 +44,7 @@ def load_library(setup: dict[str, Any]) -> tuple[Make, dict[str, Any]]:
         known = {call.name for call in asked.values() if call.name in declared_names}
         for kind, call in asked.items():
             if call.name not in known:
-                foreign.cdef(signature(call, every[kind], description))
+                foreign.cdef(signature(kind, call, every[kind], description))
                 known.add(call.name)
     except (cffi.CDefError, cffi.FFIError, TypeError, ValueError) as error:
         reason = one_line(error, 200)
@@ -54,12 +56,29 @@ def load_library(setup: dict[str, Any]) -> tuple[Make, dict[str, Any]]:
     except OSError as error:
         reason = one_line(str(error).split("Additionally")[0].strip(" ."))
         raise InputError(reason, "give a path with a slash to a shared library, or an installed soname") from None
+    missing = [kind for kind in interface.methods if kind not in calls]
+    if missing:
+        meaning = interface.contract.operations[missing[0]].meaning
+        raise InputError(f"{setup['target']} has no call for {missing[0]}", f"write it under [calls]: {meaning}")
     functions = find_functions(foreign, library, description, asked, interface.methods)
     declared = interface.contract.declared(description.declares, setup["declared"])
     contract = interface.contract
+    check_misuses(foreign, functions, contract, description, declared)
     if description.memory:
         tools()
     return (lambda scope: CAdapter(contract, description, foreign, functions, scope)), declared
+
+
+def check_misuses(
+    foreign: Any, functions: Mapping[str, Any], contract: Contract, description: Description, declared: Declared
+) -> None:
+    """A function that returns nothing cannot say that it rejects anything."""
+    for kind in declared_misuses(contract, declared):
+        call = description.calls[contract.operations[kind].misuse]
+        function = functions[contract.operations[kind].misuse]
+        if declared[kind] == REJECTED and foreign.typeof(function).result.kind == "void":
+            remedy = f'write "int {call.name}(…)" if it returns one, or declare ignored or undefined'
+            raise InputError(f"{kind} is declared to be rejected, but {call.name} returns nothing", remedy)
 
 
 def find_functions(
@@ -124,8 +143,7 @@ class CAdapter:
         self.arena = make_arena(scope, scope.get("pages", 0) * description.unit, description.guard)
         self.memory = Memory(self.arena) if description.memory else None
         self.context: Any = foreign.NULL
-        self.kept: dict[int, tuple[int, dict[str, int]]] = {}
-        self.stale: dict[int, tuple[int, dict[str, int]]] = {}
+        self.blocks = Blocks(contract, scope, self.foreign_handle)
         if description.context:
             self.room = foreign.new("char[]", description.context)
             self.context = foreign.cast("void *", self.room)
@@ -140,21 +158,20 @@ class CAdapter:
         """Make one call, say its value, then use the memory and say what was wrong with it."""
         operation = self.contract.operations[kind]
         if operation.misuse:
-            self.misuse(operation, block, arguments, say)
+            self.misuse(operation, self.blocks.misused(block, arguments), say)
             return
-        if kind not in self.functions or (operation.takes_block and block not in self.kept):
+        if kind not in self.functions or (operation.takes_block and block not in self.blocks.live):
             say("skipped")
             return
         numbers = dict(zip(operation.numbers, arguments, strict=True))
         raw: int | None = None
         known = numbers
         if block is not None:
-            raw, made = self.kept[block]
-            known = {**made, **numbers, "old_size": self.size_of(made)}
-            if operation.result == "nothing":
-                self.stale[block] = self.kept.pop(block)
-                if self.memory is not None:
-                    self.memory.gone(block)
+            releases = operation.result == "nothing"
+            held = self.blocks.release(block) if releases else self.blocks.live[block]
+            raw, known = held.handle, {**held.numbers, **numbers, "old_size": self.size_of(held.numbers)}
+            if releases and self.memory is not None:
+                self.memory.gone(block)
         value = self.call(kind, known, raw)
         if operation.result in ("block", "moved"):
             self.returned(index, kind, block, numbers, value, say)
@@ -163,24 +180,23 @@ class CAdapter:
         if self.memory is not None:
             self.memory.check_all(say)
 
-    def misuse(self, operation: Call, block: int | None, arguments: list[int], say: Callable[..., None]) -> None:
+    def misuse(self, operation: Call, held: Held | None, say: Callable[..., None]) -> None:
         """A call that frees what it must not, because it is declared what happens then: was it rejected?"""
-        numbers: dict[str, int] = {}
-        if block is not None:
-            if block not in self.stale or self.stale[block][0] in [raw for raw, _ in self.kept.values()]:
-                say("skipped")
-                return
-            pointer, numbers = self.stale[block]
-        else:
-            pointer = self.foreign_pointer(arguments[0]) if arguments else 0
+        if held is None:
+            say("skipped")
+            return
         call = self.description.calls[operation.misuse]
-        result = self.functions[operation.misuse](*self.arguments(call, numbers, pointer))
+        known = {**held.numbers, "old_size": self.size_of(held.numbers)}
+        result = self.functions[operation.misuse](*self.arguments(call, known, held.handle or 0))
         say("value", bool(result) if isinstance(result, int) else False)
         if self.memory is not None:
             self.memory.check_all(say)
 
-    def foreign_pointer(self, which: int) -> int:
-        """Something that no call returned: before the arena, behind it, or memory of someone else."""
+    def foreign_handle(self, which: int) -> int:
+        """Something that no call returned: behind the arena, before it, or memory of someone else."""
+        if self.description.result != "pointer":
+            unit = self.description.unit if self.description.result == "index" else 1
+            return foreign_place(which, {**self.scope, "arena": self.arena.size // unit if self.arena else 0})
         if self.arena is None or which % 3 == 2:
             self.other = self.foreign.new("char[]", 256)
             return int(self.foreign.cast("uintptr_t", self.other)) + 128
@@ -190,31 +206,31 @@ class CAdapter:
         """The call itself: what it gives as a number, None if it failed."""
         operation, call = self.contract.operations[kind], self.description.calls[kind]
         out: Any = None
-        if "&block" in call.arguments:
-            out = self.foreign.new("void **")
+        if OUT in call.arguments:
+            out = self.foreign.new("void **", self.foreign.cast("void *", block or 0))
         result = self.functions[kind](*self.arguments(call, numbers, block, out))
         if operation.result == "nothing":
             return None
         if operation.result == "truth":
             return int(result)
         number = int(self.foreign.cast("intptr_t", result))
-        if self.failed(number):
+        if self.failed(kind, number):
             return None
-        if out is not None:
+        if out is not None and self.description.failure_of(kind) == "status":
             number = int(self.foreign.cast("intptr_t", out[0]))
         pointer = operation.result != "number" and self.description.result == "pointer"
         return number % MACHINE if pointer else number
 
-    def failed(self, number: int) -> bool:
+    def failed(self, kind: str, number: int) -> bool:
         """Is this the failure value?"""
-        failure = self.description.failure
+        failure = self.description.failure_of(kind)
         if failure in ("NULL", "zero"):
             return number == 0
-        if failure == "-1":
-            return number == -1
         if failure == "negative":
             return -ERRORS < number < 0 if self.description.result == "pointer" else number < 0
-        return failure == "status" and number != 0
+        if failure in ("status", "never"):
+            return failure == "status" and number != 0
+        return number == int(failure, 0)
 
     def returned(
         self,
@@ -233,11 +249,12 @@ class CAdapter:
         unit, header = self.description.unit, self.description.header
         offset = {"pointer": raw - base, "offset": raw, "index": raw * unit}[self.description.result] - header
         in_units = "order" in numbers
-        say("value", offset // unit if in_units else offset)
+        at = offset // unit if in_units else offset
+        say("value", at)
         if in_units and offset % unit:
             say("odd", offset % unit, unit)
         name = index if block is None else block
-        self.kept[name] = (raw, numbers)
+        self.blocks.live[name] = Held(raw, at, numbers)
         if self.memory is None:
             return
         address, size = base + offset + header, self.size_of(numbers) - header
@@ -258,10 +275,14 @@ class CAdapter:
 
     def argument(self, role: str, numbers: Mapping[str, int], block: int | None, out: Any) -> Any:
         """The value of one role."""
-        if not role.isidentifier() and role != "&block":
+        if role == OUT:
+            # A call that only takes a block finds it in a variable of its own.
+            return out if out is not None else self.foreign.new("void **", self.foreign.cast("void *", block or 0))
+        if role.startswith("&"):
+            value = self.argument(role[1:], numbers, block, out)
+            return self.foreign.new(type_of(role, self.description), value)
+        if not role.isidentifier():
             return int(role, 0)
-        if role == "&block":
-            return out
         if role == "context":
             return self.context
         if role == "block":

@@ -527,11 +527,8 @@ def scopes(options: ValidateOptions, declared: Declared) -> Iterator[dict[str, i
         capacity = given.get("capacity", 2)
         yield {"capacity": capacity, "keys": given.get("keys", min(KEYS_MAX, capacity + 1 + capacity // 2))}
         return
-    for capacity, keys in SCOPES:
-        if least <= capacity <= most:
-            yield {"capacity": capacity, "keys": keys}
-    if least > SCOPES[-1][0] or most < least:
-        yield {"capacity": least, "keys": least + 2 + least // 4}
+    usual = [{"capacity": capacity, "keys": keys} for capacity, keys in SCOPES if least <= capacity <= most]
+    yield from usual or [{"capacity": least, "keys": least + 2 + least // 4}]
 
 
 class LruSketch:

@@ -18,8 +18,9 @@ from .contract import Call, Clause, Contract, Declaration, Declared
 from .interface import Attempt, Interface, Scope
 from .judging import Broken, judge_memory
 from .lockstep import Impossible, LockStep
+from .misuse import MISUSE_CALLS, MISUSE_CHECKS, MISUSE_CLAUSE, MISUSE_DECLARATIONS
 from .pages import ordering
-from .python_class import MethodAdapter
+from .python_class import MethodAdapter, constructed, methods_of
 from .results import ValidateOptions
 from .sequences import Draw, Operation, Sequence, every_sequence, unfreed
 
@@ -38,6 +39,7 @@ CONTRACT = Contract(
         "free": Call("free(object): gives back an object that alloc returned", takes_block=True),
         "shrink": Call("shrink(): every empty slab goes back; how many, None if it does not tell", result="number"),
         "statistics": Call("statistics(): live objects, slabs; -1 for what is not kept", result="numbers"),
+        **MISUSE_CALLS,
     },
     clauses=(
         Clause("disjoint", "no object is handed out twice, and objects share no byte"),
@@ -50,6 +52,7 @@ CONTRACT = Contract(
         Clause("exhaustion", "filled up again, the cache holds as many objects as before"),
         Clause("shrink", "shrink gives back the empty slabs, and no other"),
         Clause("statistics", "the counts of live objects and of slabs are right"),
+        MISUSE_CLAUSE,
     ),
     declarations={
         "size": Declaration(0, "the bytes of an object, if alloc gives addresses; 0: it gives numbers", most=1 << 20),
@@ -57,9 +60,11 @@ CONTRACT = Contract(
         "slots": Declaration(0, "the objects of a slab, if alloc returns addresses; 0: unknown", most=1 << 16),
         "slab_bytes": Declaration(0, "the bytes of a slab, and what its address is a multiple of; 0: unknown"),
         "keep_empty": Declaration(-1, "how many empty slabs are kept; -1: unknown", least=-1, most=1 << 16),
+        **MISUSE_DECLARATIONS,
     },
 )
 
+METHODS = ("alloc", "free")
 SCOPES = ((2, 2), (1, 1), (1, 3), (3, 1), (4, 4), (3, 16))
 """Slabs and slots of a class; the first is the one whose graph is walked."""
 MOST_OBJECTS = 256
@@ -190,7 +195,9 @@ class ObjectOracle:
                 raise Impossible
             self.take("allocate", number)
         except Impossible:
-            return Broken("in-slab", f"the object at {value:#x} is one more than its slab or the cache can hold")
+            another = self.slab_bytes and at // self.slab_bytes not in self.slabs
+            message = f"the object at {value:#x} is one more than {'all slabs' if another else 'its slab'} can hold"
+            return Broken("in-slab", message, most=self.frames if another else None)
         self.live[index] = (value, number)
         self.peaks["peak live objects"] = max(self.peaks["peak live objects"], len(self.live))
         self.peaks["peak slabs"] = max(self.peaks["peak slabs"], self.machine.state.slabs)
@@ -454,26 +461,26 @@ def check_options(options: ValidateOptions) -> None:
 
 def adapt(factory: Any, scope: dict[str, int], declared: Declared) -> MethodAdapter:
     """In the child: a fresh cache and its methods."""
-    cache = factory(scope["slabs"], scope["slots"])
-    methods = {kind: getattr(cache, kind) for kind in CONTRACT.operations if hasattr(cache, kind)}
-    return MethodAdapter(CONTRACT, methods)
+    cache = constructed(CONTRACT, factory, scope["slabs"], scope["slots"])
+    end = getattr(cache, "close", lambda: None)
+    return MethodAdapter(CONTRACT, methods_of(CONTRACT, cache, METHODS), scope, end=end)
 
 
-PYTHON_CHECKS = '''
+PYTHON_CHECKS = f"{MISUSE_CHECKS}\n" + '''
 SLABS, SLOTS, KEEP = SCOPE["slabs"], SCOPE["slots"], DECLARED["keep_empty"]
 
 
-class Checked:
+class Checked(Misuses):
     """Calls the cache and checks each answer against the live objects and the slabs that are there."""
 
     def __init__(self):
-        self.cache, self.live, self.slabs, self.exact = make()(SLABS, SLOTS), set(), set(), KEEP >= 0
+        self.target, self.live, self.slabs, self.exact = make()(SLABS, SLOTS), set(), set(), KEEP >= 0
 
     def used(self):
         return {number // SLOTS for number in self.live}
 
     def alloc(self):
-        number = self.cache.alloc()
+        number = self.target.alloc()
         if number is None:
             assert len(self.live) == SLABS * SLOTS, f"refused with {len(self.live)} live of {SLABS * SLOTS}"
             return None
@@ -487,19 +494,19 @@ class Checked:
     def free(self, number):
         if number is None:
             return
-        self.cache.free(number)
+        self.target.free(number)
         self.live.remove(number)
         self.exact = KEEP >= 0
         if self.exact and number // SLOTS not in self.used() and len(self.slabs - self.used()) > KEEP:
             self.slabs.remove(number // SLOTS)
 
     def shrink(self):
-        told, due = self.cache.shrink(), len(self.slabs - self.used())
+        told, due = self.target.shrink(), len(self.slabs - self.used())
         assert told is None or not self.exact or told == due, f"shrink() gives back {told} slabs, {due} are empty"
         self.slabs, self.exact = self.used(), True
 
     def statistics(self):
-        active, slabs = self.cache.statistics()
+        active, slabs = self.target.statistics()
         assert active in (-1, len(self.live)), f"{active} live objects, not {len(self.live)}"
         least, most = (len(self.slabs),) * 2 if self.exact else (len(self.used()), SLABS)
         assert slabs == -1 or least <= slabs <= most, f"{slabs} slabs, not {least} to {most}"
@@ -509,7 +516,8 @@ INTERFACE = Interface(
     contract=CONTRACT,
     workload=ObjectWorkload,
     adapt=adapt,
-    methods=("alloc", "free"),
+    methods=METHODS,
     python_checks=PYTHON_CHECKS,
+    makes=lambda scope: (Operation("alloc"),),
     check_options=check_options,
 )

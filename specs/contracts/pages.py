@@ -16,8 +16,9 @@ from .contract import Call, Clause, Contract, Declaration, Declared
 from .interface import Attempt, Interface
 from .judging import Broken, judge_memory
 from .lockstep import LockStep
+from .misuse import MISUSE_CALLS, MISUSE_CHECKS, MISUSE_CLAUSE, MISUSE_DECLARATIONS
 from .page_walks import WalkedPages
-from .python_class import MethodAdapter
+from .python_class import MethodAdapter, constructed, methods_of
 from .results import ValidateOptions
 from .sequences import Draw, Operation, Sequence, every_sequence, unfreed
 
@@ -33,6 +34,7 @@ CONTRACT = Contract(
             result="block",
         ),
         "free": Call("free(page, order): gives back a block that alloc returned", takes_block=True),
+        **MISUSE_CALLS,
     },
     clauses=(
         Clause("in-bounds", "a block lies whole inside pages 0 to pages-1"),
@@ -43,6 +45,7 @@ CONTRACT = Contract(
         Clause("exact-success", "alloc(k) succeeds exactly when an aligned run of 2**k free pages exists"),
         Clause("linux-choice", "the block is the one that Linux's buddy allocator takes (where that is declared)"),
         Clause("capacity", "when everything is freed, every block a new allocator can give is available again"),
+        MISUSE_CLAUSE,
     ),
     declarations={
         "choice": Declaration(
@@ -52,9 +55,11 @@ CONTRACT = Contract(
             "all", "which pages can be given: all, or those that a new allocator gives when it is filled (probed)",
             ("all", "probed"),
         ),
+        **MISUSE_DECLARATIONS,
     },
 )
 
+METHODS = ("alloc", "free")
 TINY_SCOPES = ((2, 2, 5), (3, 2, 5), (4, 2, 4), (4, 3, 4), (6, 3, 4))
 """Scopes searched by every sequence of the given length: pages, orders, length."""
 SCOPES = ((4, 3), (1, 1), (3, 2), (6, 3), (8, 4), (13, 4), (16, 5), (64, 7), (100, 6))
@@ -348,19 +353,24 @@ def check_options(options: ValidateOptions) -> None:
 
 def adapt(factory: Any, scope: dict[str, int], declared: Declared) -> MethodAdapter:
     """In the child: a fresh allocator and its methods."""
-    allocator = factory(scope["pages"], scope["orders"])
-    return MethodAdapter(CONTRACT, {"alloc": allocator.alloc, "free": allocator.free})
+    allocator = constructed(CONTRACT, factory, scope["pages"], scope["orders"])
+    return MethodAdapter(CONTRACT, methods_of(CONTRACT, allocator, METHODS), scope)
 
 
-PYTHON_CHECKS = '''
+def blocks_to_make(scope: Mapping[str, int]) -> tuple[Operation, ...]:
+    """A page, and two."""
+    return tuple(Operation("alloc", None, (order,)) for order in range(min(2, scope["orders"])))
+
+
+PYTHON_CHECKS = f"{MISUSE_CHECKS}\n" + '''
 PAGES, ORDERS = SCOPE["pages"], SCOPE["orders"]
 
 
-class Checked:
+class Checked(Misuses):
     """Calls the allocator and checks each answer against what is live."""
 
     def __init__(self):
-        self.allocator, self.live = make()(PAGES, ORDERS), {}
+        self.target, self.live = make()(PAGES, ORDERS), {}
 
     def taken(self):
         return {page + i for page, order in self.live.items() for i in range(1 << order)}
@@ -368,7 +378,7 @@ class Checked:
     def alloc(self, order):
         size, taken = 1 << order, self.taken()
         runs = [p for p in range(0, PAGES - size + 1, size) if not taken & set(range(p, p + size))]
-        page = self.allocator.alloc(order)
+        page = self.target.alloc(order)
         if page is None:
             assert not runs, f"alloc({order}) gives None, but page {runs[0]} and {size - 1} more are free"
             return None
@@ -382,15 +392,16 @@ class Checked:
     def free(self, page):
         if page is not None:
             order = self.live.pop(page)
-            arguments = (page, order) if takes(self.allocator.free, 2) else (page,)
-            self.allocator.free(*arguments)
+            arguments = (page, order) if takes(self.target.free, 2) else (page,)
+            self.target.free(*arguments)
 '''
 
 INTERFACE = Interface(
     contract=CONTRACT,
     workload=lambda options, declared: WalkedPages(PageWorkload(options, declared), options.seed),
     adapt=adapt,
-    methods=("alloc", "free"),
+    methods=METHODS,
     python_checks=PYTHON_CHECKS,
+    makes=blocks_to_make,
     check_options=check_options,
 )

@@ -19,7 +19,8 @@ from types import ModuleType
 from typing import Any
 
 from ...model.lang.errors import InputError
-from .adapter import Make, describe_exception
+from .adapter import Make, describe_exception, one_line
+from .blocks import Blocks, Held, foreign_place
 from .contract import LONGEST_LIST, Call, Contract
 
 REMEDY = "name it as my_file.py:MyBuddy or package.module:Class"
@@ -40,9 +41,7 @@ def load_class(setup: dict[str, Any]) -> tuple[Make, dict[str, Any]]:
         raise InputError(f"{name} in {source} is no class or factory", REMEDY)
     missing = [method for method in interface.methods if inspect.isclass(factory) and not hasattr(factory, method)]
     if missing and not hasattr(factory, "__getattr__"):
-        call = interface.contract.operations.get(missing[0])
-        meaning = call.meaning if call else missing[0]
-        raise InputError(f"{name} in {source} has no method {missing[0]}", f"give it {meaning}")
+        raise lacking(interface.contract, f"{name} in {source}", missing)
     declares = getattr(factory, "declares", {})
     if type(declares) is not dict:
         raise InputError(f"{name}.declares in {source} is no dictionary", "write declares = {'name': value, …}")
@@ -76,58 +75,85 @@ def import_source(source: str) -> Any:
         raise InputError(f"cannot import {source}: {problem}", f"mend that, or {REMEDY}") from None
 
 
+def constructed(contract: Contract, factory: Callable[..., Any], *given: object) -> Any:
+    """A fresh instance; a factory that does not take what the contract gives it is no adapter."""
+    try:
+        return factory(*given)
+    except TypeError as error:
+        if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+            raise  # it took them, and failed inside
+        call = f"{getattr(factory, '__name__', 'it')}({', '.join(str(value)[:40] for value in given)})"
+        raise InputError(f"{call} makes no instance: {one_line(error, 200)}", f"give {contract.target}") from None
+
+
+def methods_of(contract: Contract, made: object, required: tuple[str, ...]) -> dict[str, Callable[..., object]]:
+    """Those of an instance's methods that are operations of the contract."""
+    missing = [kind for kind in required if not callable(getattr(made, kind, None))]
+    if missing:
+        raise lacking(contract, type(made).__name__, missing)
+    kinds = [kind for kind, call in contract.operations.items() if not call.misuse]
+    return {kind: getattr(made, kind) for kind in kinds if callable(getattr(made, kind, None))}
+
+
+def lacking(contract: Contract, name: str, missing: list[str]) -> InputError:
+    """The error of an object that has not all methods that it needs."""
+    plural = "s" if len(missing) > 1 else ""
+    meanings = "; ".join(contract.operations[kind].meaning for kind in missing)
+    return InputError(f"{name[:100]} has no method{plural} {', '.join(missing)}", f"give it {meanings}")
+
+
 class MethodAdapter:
-    """Calls one object's methods, one for each operation, and remembers what each call returned as its block.
+    """Calls one object's methods, one for each operation, and remembers what each call returned as its block; `end` is
+    called when the sequence is over, however it ended.
 
     A method that takes a block gets what the call that made it returned, then the numbers of its own; a releasing one
-    also those of the call that made it, if its signature has room for them (free(page, order))."""
+    also those of the call that made it, if its signature has room for them (free(page, order)). `base` is where places
+    are counted from, if blocks are addresses."""
 
-    def __init__(self, contract: Contract, methods: Mapping[str, Callable[..., object]]) -> None:
-        self.contract, self.methods = contract, methods
-        self.kept: dict[int, tuple[object, list[int]]] = {}
-        self.stale: dict[int, tuple[object, list[int]]] = {}
+    def __init__(
+        self,
+        contract: Contract,
+        methods: Mapping[str, Callable[..., object]],
+        scope: Mapping[str, int],
+        base: int = 0,
+        end: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.contract, self.methods, self.base, self.close = contract, methods, base, end
+        self.blocks = Blocks(contract, scope, lambda which: base + foreign_place(which, scope))
 
     def perform(self, index: int, kind: str, block: int | None, arguments: list[int], say: Callable[..., None]) -> None:
         """Make one call and say its value, or what came instead of one."""
         call = self.contract.operations[kind]
         if call.misuse:
-            self.misuse(call, block, arguments, say)
+            held = self.blocks.misused(block, arguments)
+            say(*(("skipped",) if held is None else ("value", self.rejects(call, held))))
             return
-        if kind not in self.methods or (call.takes_block and block not in self.kept):
+        if kind not in self.methods or (call.takes_block and block not in self.blocks.live):
             say("skipped")
             return
         method = self.methods[kind]
         given: list[object] = list(arguments)
         if block is not None:
-            handle, numbers = self.kept[block]
-            if call.result == "nothing":
-                self.stale[block] = self.kept.pop(block)
-            room = call.result == "nothing" and takes(method, 1 + len(arguments) + len(numbers))
-            given = [handle, *arguments, *(numbers if room else ())]
+            releases = call.result == "nothing"
+            held = self.blocks.release(block) if releases else self.blocks.live[block]
+            numbers = held.numbers.values() if releases else ()
+            room = takes(method, 1 + len(arguments) + len(numbers))
+            given = [held.handle, *arguments, *(numbers if room else ())]
         value = method(*given)
         answer = plain(call.result, value)
         if answer[0] == "value" and value is not None and call.result in ("block", "moved"):
-            self.kept[index if block is None else block] = (value, arguments)
+            asked = dict(zip(call.numbers, arguments, strict=True))
+            self.blocks.live[index if block is None else block] = Held(value, int(str(answer[1])), asked)
         say(*answer)
 
-    def misuse(self, call: Call, block: int | None, arguments: list[int], say: Callable[..., None]) -> None:
-        """A call that frees what it must not, because it is declared what happens then: an exception rejects it."""
-        given: list[object] = [None]
-        if block is not None:
-            if block not in self.stale or self.stale[block][0] in [handle for handle, _ in self.kept.values()]:
-                say("skipped")
-                return
-            handle, numbers = self.stale[block]
-            given = [handle, *numbers]
-        elif arguments:
-            given = [arguments[0]]
+    def rejects(self, call: Call, held: Held) -> bool:
+        """A call that frees what it must not, because it is declared what happens then: does it raise, or say False?"""
         method = self.methods[call.misuse]
+        given = (held.handle, *held.numbers.values())
         try:
-            method(*given[: 1 if not takes(method, len(given)) else len(given)])
+            return method(*given[: len(given) if takes(method, len(given)) else 1]) is False
         except Exception:
-            say("value", True)
-        else:
-            say("value", False)
+            return True
 
 
 def takes(method: Callable[..., object], count: int) -> bool:

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .blocks import Blocks, Held, foreign_place
 from .c_reproducer import REFUSALS, absolute, c_text, quoted
 from .command import command_of, init_request, request_of
 from .contract import Call, Contract
 from .interface import Interface
 from .judging import Broken, block_names
 from .search import Failure, Search
-from .sequences import Operation
+from .sequences import Operation, Sequence
 
 PYTEST_HEAD = '''"""{title}
 
@@ -110,7 +111,7 @@ def pytest_text(interface: Interface, target: str, search: Search, failure: Fail
     contract, sequence = interface.contract, failure.sequence
     source, _, name = target.rpartition(":")
     names = block_names(contract, sequence)
-    steps = [f"    {pytest_step(index, operation, names)}" for index, operation in enumerate(sequence)]
+    steps = [f"    {pytest_step(contract, sequence, index, names, failure.scope)}" for index in range(len(sequence))]
     last = sequence[-1] if sequence else None
     if last is not None and broken.clause in REFUSALS and contract.makes_block(last.kind):
         steps.append(f"    assert {names[len(sequence) - 1]} is not None, 'the request is refused'")
@@ -130,8 +131,17 @@ def pytest_text(interface: Interface, target: str, search: Search, failure: Fail
     return head + form.format(name=identifier(broken.clause), statement=statement)
 
 
-def pytest_step(index: int, operation: Operation, names: Mapping[int, str]) -> str:
+def pytest_step(
+    contract: Contract, sequence: Sequence, index: int, names: Mapping[int, str], scope: Mapping[str, int]
+) -> str:
     """One call as Python."""
+    operation = sequence[index]
+    if contract.operations[operation.kind].misuse:
+        made = Operation(contract.block_maker) if operation.block is None else sequence[operation.block]
+        numbers = made.arguments or (0,) * len(contract.operations[made.kind].numbers)
+        place = None if not operation.arguments else foreign_place(operation.arguments[0], scope)
+        what = str(place) if operation.block is None else names[operation.block]
+        return f"a.misuse({', '.join([repr(operation.kind), what, *map(str, numbers)])})"
     block = [] if operation.block is None else [names[operation.block]]
     call = f"a.{operation.kind}({', '.join([*block, *map(str, operation.arguments)])})"
     return f"{names[index]} = {call}" if index in names else call
@@ -192,14 +202,19 @@ def command_text(contract: Contract, target: str, search: Search, failure: Failu
     lines: list[tuple[dict[str, Any], dict[str, Any] | None]] = [
         (init_request(contract, failure.scope, declared), {} if failure.judgement.failed_at >= 0 else None)
     ]
-    places: dict[int, tuple[Any, dict[str, int]]] = {}
+    blocks = Blocks(contract, failure.scope, lambda which: foreign_place(which, failure.scope))
     for index, operation in enumerate(failure.sequence):
-        call = contract.operations[operation.kind]
-        at, made = places.get(-1 if operation.block is None else operation.block, (None, {}))
-        lines.append((request_of(contract, index, operation, at, made), answer_of(call, values, index)))
+        call, block = contract.operations[operation.kind], operation.block
+        numbers = dict(zip(call.numbers, operation.arguments, strict=True))
+        held = blocks.live.get(-1 if block is None else block)
+        if call.misuse:
+            held = blocks.misused(block, list(operation.arguments))
+        elif call.result == "nothing" and block is not None and held is not None:
+            blocks.release(block)
+        name = index if call.result == "block" else block
+        lines.append((request_of(contract, operation.kind, numbers, name, held), answer_of(call, values, index)))
         if call.result in ("block", "moved") and values.get(index) is not None:
-            numbers = dict(zip(call.numbers, operation.arguments, strict=True))
-            places[index if operation.block is None else operation.block] = (values[index], numbers)
+            blocks.live[index if block is None else block] = Held(values[index], values[index], numbers)
     return COMMAND_TEXT.format(
         title=f"The {contract.name} contract, clause {broken.clause}: {contract.clause(broken.clause).statement}.",
         message=quoted(broken.message),
@@ -214,12 +229,16 @@ def wanted_key(contract: Contract, failure: Failure) -> str | None:
     """What the last answer must have."""
     if not failure.sequence:
         return None
-    result = contract.operations[failure.sequence[-1].kind].result
-    return {"block": "at", "moved": "at", "nothing": None}.get(result, "value")
+    last = contract.operations[failure.sequence[-1].kind]
+    if last.misuse:
+        return "rejected"
+    return {"block": "at", "moved": "at", "nothing": None}.get(last.result, "value")
 
 
 def answer_of(call: Call, values: Mapping[int, Any], index: int) -> dict[str, Any] | None:
     """What a program answered, as far as it is known."""
     if index not in values:
         return None
+    if call.misuse:
+        return {"rejected": True} if values[index] else {}
     return {"at" if call.result in ("block", "moved") else "value": values[index]}

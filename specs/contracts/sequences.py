@@ -73,6 +73,17 @@ def every_sequence(calls: Callable[[Sequence], Iterator[Operation]], length: int
     return extend(())
 
 
+def inserted(sequence: Sequence, place: int, operation: Operation) -> Sequence:
+    """The sequence with one more operation before that place, renumbered."""
+    after = (
+        Operation(later.kind, later.block + (later.block >= place), later.arguments)
+        if later.block is not None
+        else later
+        for later in sequence[place:]
+    )
+    return (*sequence[:place], operation, *after)
+
+
 def smaller(contract: Contract, sequence: Sequence) -> Iterator[Sequence]:
     """Simpler variants of a sequence, the boldest first: chunks removed, single calls removed, numbers lowered."""
     length = len(sequence)

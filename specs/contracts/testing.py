@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from .interface import Interface, Scope
+from .misuse import workload_of
 from .registry import INTERFACES
 from .results import Finding, ValidateOptions
 from .sequences import Draw, Operation
@@ -62,7 +63,7 @@ class ContractTests:
         declared = interface.contract.declared(getattr(factory, "declares", {}))
         options = ValidateOptions(pages=given.get("pages"), orders=given.get("orders"), scope=given)
         interface.check_options(options)
-        workload = interface.workload(options, declared)
+        workload = workload_of(interface, options, declared)
         numbers = strategies.integers(0, NUMBERS - 1)
         scopes = strategies.sampled_from(range(len(workload.scopes)))
 

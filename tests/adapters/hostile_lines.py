@@ -1,4 +1,6 @@
-"""A program with one thing wrong, for the tests: `hostile_lines.py NAME`. Correct with the name none."""
+"""A program with one thing wrong, for the tests: `hostile_lines.py NAME`. Correct with the name none.
+
+It rejects what must not be freed; with the name careful it says so."""
 
 import json
 import os
@@ -9,6 +11,8 @@ import sys
 import time
 
 WRONG = sys.argv[1]
+REJECTED = dict.fromkeys(("free_null", "double_free", "foreign_free"), "rejected")
+DECLARES = {"careful": REJECTED, "promises": {"double_free": "never"}, "promises badly": 7}
 calls = 0
 live = {}
 
@@ -56,6 +60,8 @@ for line in sys.stdin:
         pages, orders = request["pages"], request["orders"]
         free = set(range(pages))
         answer = {"declined": "only whole numbers"} if WRONG == "declines" else {}
+        if WRONG in DECLARES or WRONG.startswith("accepts"):
+            answer["declares"] = DECLARES.get(WRONG, REJECTED)
     elif request["op"] == "alloc":
         calls += 1
         if calls == 2:
@@ -71,7 +77,13 @@ for line in sys.stdin:
             free -= set(range(page, page + size))
             live[page] = size
         answer = {"at": page}
-    else:
+    elif request["at"] not in live and not (
+        (WRONG == "accepts twice" and request["at"] in free)
+        or (WRONG == "accepts NULL" and request["at"] is None)
+        or (WRONG == "accepts any" and request["at"] not in (None, *range(pages)))
+    ):
+        answer = {"rejected": True}
+    elif request["at"] is not None:
         free |= set(range(request["at"], request["at"] + (1 << request["order"])))
         live.pop(request["at"], None)
     print(json.dumps(answer), flush=True)
