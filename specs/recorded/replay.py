@@ -8,6 +8,7 @@ when kswapd runs, which of two frees an interrupt let go first.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from .operations import (
     AllocateObjects,
     AllocatePageInBulk,
     AllocatePages,
+    CompactZone,
     DrainPages,
     FreeObject,
     FreeObjects,
@@ -31,14 +33,16 @@ from .operations import (
     ReclaimActive,
     ShrinkCache,
 )
-from .page_replay import NOTHING_GIVEN, Given, PageReplay
+from .page_replay import NOTHING_GIVEN, Given, PageReplay, TurnedList
 from .states import KernelState
 from .tally import (
     ADDRESSES,
     BLOCKS,
+    CAPTURED,
     DISCARDED,
     FRESH,
     INTERRUPT,
+    LOCKED,
     NO_SLAB_EVENTS,
     PAGES,
     SHRUNK,
@@ -66,6 +70,8 @@ class Replay:
     slabs_until: int | None
     slabs_reason: str
     stopped_at: int | None
+    turned: Mapping[tuple[int, int], TurnedList]
+    unseen: tuple[int, str] | None  # the first operation that may have had another effect, with no event, and why
 
 
 def replay(
@@ -91,7 +97,27 @@ def replay(
             break
         run.apply(operation)
     progress(len(operations), len(operations))
-    return Replay(machine, run.tallies, run.live, run.slabs_until, run.slabs_reason, run.stopped_at)
+    return Replay(machine, run.tallies, run.live, run.slabs_until, run.slabs_reason, run.stopped_at, run.turned,
+                  _unseen(run, operations))  # fmt: skip
+
+
+def _unseen(run: PageReplay, operations: Sequence[Operation]) -> tuple[int, str] | None:
+    """The first operation whose effect on the lists need not be the one that the events say."""
+    direct = (one.line for one in operations if isinstance(one, CompactZone) and one.direct)
+    found = [(line, CAPTURED) for line in direct][:1]
+    places = [operation.at for operation in operations]
+    for at, cpu in run.locked:
+        # The lock was held from somewhere after the drainer's operation before, until before its next one.
+        middle = bisect_left(places, at)
+        drainer = operations[middle].cpu
+        first = next((place for place in range(middle - 1, -1, -1) if operations[place].cpu == drainer), 0)
+        last = next((place for place in range(middle + 1, len(operations)) if operations[place].cpu == drainer), None)
+        during = (one.line for one in operations[first:last] if one.cpu == cpu and isinstance(one, _ON_LISTS))
+        found += [(line, LOCKED) for line in during]
+    return min(found, default=None)
+
+
+_ON_LISTS = (AllocatePages, AllocatePageInBulk, FreePages, AllocateObject, AllocateObjects, FreeObject, FreeObjects)
 
 
 class _Run(PageReplay):
@@ -117,6 +143,7 @@ class _Run(PageReplay):
             DrainPages: self.drain_pages,
             IsolateFreePage: self.isolate_free_page,
             ReclaimActive: self.reclaim_active,
+            CompactZone: self.compact_zone,
             ShrinkCache: self.shrink_cache,
             AllocateObject: self.allocate_object,
             AllocateObjects: self.allocate_objects,
@@ -126,6 +153,7 @@ class _Run(PageReplay):
 
     def apply(self, operation: Operation) -> None:
         self.handlers[type(operation)](operation)
+        self.note_counts(operation.cpu)
 
     # --- pages of slabs
 
