@@ -17,7 +17,7 @@ from .ftrace import LINES_MAX, read_trace
 from .machine import Model, RecordedMachine, model
 from .naming import live_addresses
 from .operations import Operation, between, operations, postponed
-from .replay import Replay, replay
+from .replay import Replay, Unseen, replay
 from .states import CacheState, KernelState, read_state
 from .tally import INTERRUPT, NO_SLAB_EVENTS, TURNED, Difference, Row, Tally, row_of
 
@@ -51,7 +51,7 @@ Progress = Callable[[str, int, int], None]
 class Fidelity:
     """The table of one recording. `orders_tried`: lines of frees that were taken as done only after the interrupt that
     came between their event and themselves. `slabs_until`: the line from which on slabs could not be followed.
-    `unseen`: the first line at which something may have happened to the lists with no event, and what."""
+    `unseen`: where something may have happened to the lists with no event."""
 
     name: str
     events: int
@@ -61,7 +61,7 @@ class Fidelity:
     orders_tried: tuple[int, ...]
     slabs_until: int | None
     stopped_at: int | None
-    unseen: tuple[int, str] | None = None
+    unseen: tuple[Unseen, ...]
 
     @property
     def exact(self) -> bool:

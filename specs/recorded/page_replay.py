@@ -61,7 +61,7 @@ class TurnedList:
     """A free list that compaction may have turned round: what it had then, and whether compaction is still at work.
     After its end the list was turned by one amount: all that is not known is which of these blocks became the first."""
 
-    blocks: frozenset[int]
+    blocks: set[int]
     active: bool
 
 
@@ -243,7 +243,7 @@ class PageReplay:
             return
         for order in range(len(self.pages.zone[number].free_area)):
             blocks = self.machine.page_list(self.movable(number, order))
-            self.turned[number, order] = TurnedList(frozenset(blocks), operation.begins)
+            self.turned[number, order] = TurnedList(set(blocks), operation.begins)
 
     def movable(self, zone: int, order: int) -> Any:
         return self.pages.zone[zone].free_area[order].free_list[MIGRATE_MOVABLE]
@@ -271,6 +271,21 @@ class PageReplay:
         self.not_predicted(BLOCKS, TURNED)
         if not turned.active:
             del self.turned[zone, head.order]
+
+    def note_freed(self, pfn: int) -> None:
+        """A page is freed: the blocks around it have left their lists long ago, and their buddies do if they merge. If
+        they come back, it is to where the model puts them."""
+        zone = self.machine.zone_of(pfn) if self.turned else None
+        mem_map = self.pages.memory.mem_map
+        for order in range(len(self.pages.zone[0].free_area) if zone is not None else 0):
+            turned = self.turned.get((zone, order)) if zone is not None else None
+            if turned is None:
+                continue
+            block = pfn >> order << order
+            buddy = block ^ (1 << order)
+            turned.blocks.discard(block)
+            if buddy in turned.blocks and not (mem_map[buddy].buddy and mem_map[buddy].order == order):
+                turned.blocks.discard(buddy)
 
     def compare_blocks(self, operation: AllocatePages | AllocatePageInBulk, changes: Changes, page: Any) -> None:
         order = operation.order if isinstance(operation, AllocatePages) else 0
@@ -305,6 +320,8 @@ class PageReplay:
 
     def compare_drained(self, operation: FreePages, drained: tuple[int, ...]) -> None:
         about = f"free of page {operation.pfn}, order {operation.order}"
+        for page in (operation.pfn, *operation.drained):
+            self.note_freed(page)
         self.compare(DRAINED, operation.line, about, operation.drained[: len(drained)], drained)
         self.drain(operation, operation.drained[len(drained) :])
 
@@ -356,6 +373,8 @@ class PageReplay:
 
     def drain_pages(self, operation: DrainPages) -> None:
         self.drain(operation, operation.drained)
+        for page in operation.drained:
+            self.note_freed(page)
 
     def drain(self, operation: DrainPages | FreePages, recorded: Sequence[int]) -> None:
         """Pages that leave a CPU's lists though no free makes them: somebody drains all of that CPU, for compaction or

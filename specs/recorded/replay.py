@@ -16,6 +16,7 @@ from typing import Any
 from ...model import gfp as gfp_names
 from ...model.slab_size import SLAB_TYPESAFE_BY_RCU
 from .changes import Changes
+from .ftrace import LINES_MAX
 from .machine import RecordedMachine
 from .naming import cache_flags, gfp_flags, kmalloc_name, live_addresses, named_later
 from .operations import (
@@ -60,6 +61,15 @@ DIFFERENCES_MAX = 1000
 """After so many differences the model is elsewhere, and going on says nothing more."""
 
 
+@dataclass(frozen=True)
+class Unseen:
+    """From one line of the trace to another, a difference may be of something that has no event, for this reason."""
+
+    first: int
+    last: int
+    reason: str
+
+
 @dataclass
 class Replay:
     """What was found, the machine in its last state, the objects live by the events, and until where slabs followed."""
@@ -71,7 +81,7 @@ class Replay:
     slabs_reason: str
     stopped_at: int | None
     turned: Mapping[tuple[int, int], TurnedList]
-    unseen: tuple[int, str] | None  # the first operation that may have had another effect, with no event, and why
+    unseen: tuple[Unseen, ...]
 
 
 def replay(
@@ -101,10 +111,10 @@ def replay(
                   _unseen(run, operations))  # fmt: skip
 
 
-def _unseen(run: PageReplay, operations: Sequence[Operation]) -> tuple[int, str] | None:
-    """The first operation whose effect on the lists need not be the one that the events say."""
-    direct = (one.line for one in operations if isinstance(one, CompactZone) and one.direct)
-    found = [(line, CAPTURED) for line in direct][:1]
+def _unseen(run: PageReplay, operations: Sequence[Operation]) -> tuple[Unseen, ...]:
+    """Where an operation may have had another effect on the lists than the events say, until they show that it had not:
+    an allocation is seen at once, and a page that was freed when it is on its list as was predicted."""
+    found = []
     places = [operation.at for operation in operations]
     for at, cpu in run.locked:
         # The lock was held from somewhere after the drainer's operation before, until before its next one.
@@ -112,12 +122,33 @@ def _unseen(run: PageReplay, operations: Sequence[Operation]) -> tuple[int, str]
         drainer = operations[middle].cpu
         first = next((place for place in range(middle - 1, -1, -1) if operations[place].cpu == drainer), 0)
         last = next((place for place in range(middle + 1, len(operations)) if operations[place].cpu == drainer), None)
-        during = (one.line for one in operations[first:last] if one.cpu == cpu and isinstance(one, _ON_LISTS))
-        found += [(line, LOCKED) for line in during]
-    return min(found, default=None)
+        for place in range(first, len(operations) if last is None else last):
+            one = operations[place]
+            if one.cpu == cpu and isinstance(one, _ON_LISTS):
+                found.append(Unseen(one.line, _shown_again(operations, place), LOCKED))
+    for place, one in enumerate(operations):
+        if isinstance(one, CompactZone) and one.direct:
+            after = (other for other in operations[place + 1 :] if isinstance(other, AllocatePages | CompactZone))
+            until = next((other.line for other in after if other.cpu == one.cpu), LINES_MAX)
+            found.append(Unseen(one.line, until, CAPTURED))
+    return tuple(found)
 
 
-_ON_LISTS = (AllocatePages, AllocatePageInBulk, FreePages, AllocateObject, AllocateObjects, FreeObject, FreeObjects)
+def _shown_again(operations: Sequence[Operation], place: int) -> int:
+    """The line that shows where the pages of an operation went."""
+    freed = operations[place]
+    if not isinstance(freed, FreePages):
+        return freed.line
+    for other in operations[place:]:
+        drained = isinstance(other, FreePages | DrainPages) and freed.pfn in other.drained
+        if drained or (isinstance(other, AllocatePages | AllocatePageInBulk) and other.pfn == freed.pfn):
+            return other.line
+        if isinstance(other, AllocateObject | AllocateObjects) and any(one.pfn == freed.pfn for one in other.pages):
+            return other.line
+    return LINES_MAX
+
+
+_ON_LISTS = (AllocatePages, AllocatePageInBulk, FreePages, AllocateObject, AllocateObjects)
 
 
 class _Run(PageReplay):

@@ -184,7 +184,7 @@ def _states(directory: Path, trace: Path, text: TextChecker) -> tuple[StrengthRe
         if not only_lru(directory):
             exact = compare_recording(directory)
             unreached = exact.stopped_at is not None or exact.slabs_until is not None
-            rows += _followed(exact, text)
+            rows += followed(exact, text)
             if exact.stopped_at is not None:
                 notes.append(f"too many differences: not followed after event {exact.stopped_at:,}")
             if exact.slabs_until is not None:
@@ -211,7 +211,7 @@ def _states(directory: Path, trace: Path, text: TextChecker) -> tuple[StrengthRe
     return replace(found, notes=tuple(notes)), [*strangers, *suspicions, *broken]
 
 
-def _followed(exact: Fidelity, text: TextChecker) -> list[Row]:
+def followed(exact: Fidelity, text: TextChecker) -> list[Row]:
     """The rows. But nothing that differs can be told from where the lock-step cannot be followed, because of something
     that has no event: each such thing is looked for, so that a difference without one is a violation."""
     rows = [*exact.during, *exact.at_end]
@@ -221,12 +221,11 @@ def _followed(exact: Fidelity, text: TextChecker) -> list[Row]:
     line, said = min(differing)
     needed = (PAGES_UNSEEN, BULK_ALLOCATED, SILENTLY_FREED) if b"kmalloc" in text.judge.counts else (PAGES_UNSEEN,)
     unrecorded = next((one.text for one in needed if not text.judge.shown(one)), "")
-    reason = ""
     if said == INTERRUPT:
         reason = said
-    elif exact.unseen is not None and exact.unseen[0] <= line:
-        reason = exact.unseen[1]
-    reason = reason or unrecorded
+    else:
+        unseen = (one.reason for one in exact.unseen if one.first <= line <= one.last)
+        reason = next(unseen, unrecorded)
     if not reason:
         return rows
     return [
