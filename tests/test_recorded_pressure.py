@@ -11,7 +11,7 @@ import pytest
 from kmemspec.model.buddy import MIGRATE_MOVABLE
 from kmemspec.specs.recorded import comparison, tally
 from kmemspec.specs.recorded.comparison import Fidelity, compare_recording, compare_state
-from kmemspec.specs.recorded.ftrace import Event, KswapdSleep, KswapdWake, Other, read_trace
+from kmemspec.specs.recorded.ftrace import LINES_MAX, Event, KswapdSleep, KswapdWake, Other, read_trace
 from kmemspec.specs.recorded.machine import RecordedMachine, model
 from kmemspec.specs.recorded.operations import (
     AllocatePages,
@@ -23,8 +23,9 @@ from kmemspec.specs.recorded.operations import (
     operations,
 )
 from kmemspec.specs.recorded.page_replay import PageReplay
-from kmemspec.specs.recorded.replay import Replay, Unseen, replay
+from kmemspec.specs.recorded.replay import Replay, replay
 from kmemspec.specs.recorded.states import KernelState, read_state
+from kmemspec.specs.recorded.unseen import Unseen, unseen
 from kmemspec.specs.traces.clauses import PAGES_UNSEEN
 from kmemspec.specs.traces.text import TextChecker
 from kmemspec.specs.traces.validation import followed
@@ -247,6 +248,20 @@ def test_a_task_that_compacts_may_be_given_what_is_freed() -> None:
 
     assert compaction(False) == ()
     assert [(one.first, one.reason) for one in compaction(True)] == [(1, tally.CAPTURED), (3, tally.CAPTURED)]
+
+
+def test_pages_may_pass_a_locked_list_by_until_they_are_seen_again() -> None:
+    """CPU 1 drains the lists of CPU 0 at line 4: between its operations of lines 2 and 8."""
+    def free(line: int, cpu: int, pfn: int, *drained: int) -> FreePages:
+        return FreePages(line, line, cpu, 0, pfn, 0, drained)
+
+    done = [
+        free(1, 0, 11), free(2, 1, 12), free(3, 0, 13), free(4, 1, 14, 15), allocation(16), free(6, 0, 17),
+        free(8, 1, 18), free(10, 0, 19, 17), free(11, 0, 20),
+    ]  # fmt: skip
+    doubts = unseen(done, [(4, 0)])
+    assert {(one.first, one.last) for one in doubts} == {(3, LINES_MAX), (9, 9), (6, 10)}
+    assert unseen(done, []) == ()
 
 
 # --- what a difference is then

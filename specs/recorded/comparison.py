@@ -17,9 +17,10 @@ from .ftrace import LINES_MAX, read_trace
 from .machine import Model, RecordedMachine, model
 from .naming import live_addresses
 from .operations import Operation, between, operations, postponed
-from .replay import Replay, Unseen, replay
+from .replay import Replay, replay
 from .states import CacheState, KernelState, read_state
 from .tally import INTERRUPT, NO_SLAB_EVENTS, TURNED, Difference, Row, Tally, row_of
+from .unseen import Unseen
 
 TID_STEP = 8192
 """roundup_pow_of_two(CONFIG_NR_CPUS): the recorded kernels are built for 8192 CPUs."""

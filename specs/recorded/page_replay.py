@@ -388,7 +388,7 @@ class PageReplay:
                 return
             cpu = place // len(self.pages.zone[zone].per_cpu_pageset[0].lists)
             if cpu != operation.cpu:
-                self.locked.append((operation.at, cpu))
+                self.locked.append((operation.line, cpu))
             arguments = (self.pages, cpu, zone)
             _, changes = self.call(line, NOTHING_GIVEN, self.page_alloc.drain_pages_zone, *arguments)
             drained = changes.drained()

@@ -8,7 +8,6 @@ when kswapd runs, which of two frees an interrupt let go first.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,6 @@ from typing import Any
 from ...model import gfp as gfp_names
 from ...model.slab_size import SLAB_TYPESAFE_BY_RCU
 from .changes import Changes
-from .ftrace import LINES_MAX
 from .machine import RecordedMachine
 from .naming import cache_flags, gfp_flags, kmalloc_name, live_addresses, named_later
 from .operations import (
@@ -39,11 +37,9 @@ from .states import KernelState
 from .tally import (
     ADDRESSES,
     BLOCKS,
-    CAPTURED,
     DISCARDED,
     FRESH,
     INTERRUPT,
-    LOCKED,
     NO_SLAB_EVENTS,
     PAGES,
     SHRUNK,
@@ -54,20 +50,12 @@ from .tally import (
     Difference,
     Tally,
 )
+from .unseen import Unseen, unseen
 
 NULL_POINTERS = (0, 16)
 """NULL and ZERO_SIZE_PTR: freeing them does nothing."""
 DIFFERENCES_MAX = 1000
 """After so many differences the model is elsewhere, and going on says nothing more."""
-
-
-@dataclass(frozen=True)
-class Unseen:
-    """From one line of the trace to another, a difference may be of something that has no event, for this reason."""
-
-    first: int
-    last: int
-    reason: str
 
 
 @dataclass
@@ -108,47 +96,7 @@ def replay(
         run.apply(operation)
     progress(len(operations), len(operations))
     return Replay(machine, run.tallies, run.live, run.slabs_until, run.slabs_reason, run.stopped_at, run.turned,
-                  _unseen(run, operations))  # fmt: skip
-
-
-def _unseen(run: PageReplay, operations: Sequence[Operation]) -> tuple[Unseen, ...]:
-    """Where an operation may have had another effect on the lists than the events say, until they show that it had not:
-    an allocation is seen at once, and a page that was freed when it is on its list as was predicted."""
-    found = []
-    places = [operation.at for operation in operations]
-    for at, cpu in run.locked:
-        # The lock was held from somewhere after the drainer's operation before, until before its next one.
-        middle = bisect_left(places, at)
-        drainer = operations[middle].cpu
-        first = next((place for place in range(middle - 1, -1, -1) if operations[place].cpu == drainer), 0)
-        last = next((place for place in range(middle + 1, len(operations)) if operations[place].cpu == drainer), None)
-        for place in range(first, len(operations) if last is None else last):
-            one = operations[place]
-            if one.cpu == cpu and isinstance(one, _ON_LISTS):
-                found.append(Unseen(one.line, _shown_again(operations, place), LOCKED))
-    for place, one in enumerate(operations):
-        if isinstance(one, CompactZone) and one.direct:
-            after = (other for other in operations[place + 1 :] if isinstance(other, AllocatePages | CompactZone))
-            until = next((other.line for other in after if other.cpu == one.cpu), LINES_MAX)
-            found.append(Unseen(one.line, until, CAPTURED))
-    return tuple(found)
-
-
-def _shown_again(operations: Sequence[Operation], place: int) -> int:
-    """The line that shows where the pages of an operation went."""
-    freed = operations[place]
-    if not isinstance(freed, FreePages):
-        return freed.line
-    for other in operations[place:]:
-        drained = isinstance(other, FreePages | DrainPages) and freed.pfn in other.drained
-        if drained or (isinstance(other, AllocatePages | AllocatePageInBulk) and other.pfn == freed.pfn):
-            return other.line
-        if isinstance(other, AllocateObject | AllocateObjects) and any(one.pfn == freed.pfn for one in other.pages):
-            return other.line
-    return LINES_MAX
-
-
-_ON_LISTS = (AllocatePages, AllocatePageInBulk, FreePages, AllocateObject, AllocateObjects)
+                  unseen(operations, run.locked))  # fmt: skip
 
 
 class _Run(PageReplay):
