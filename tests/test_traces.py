@@ -9,6 +9,7 @@ import lzma
 import random
 import re
 import tarfile
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from kmemspec.cli import main
 from kmemspec.model.lang.errors import InputError
 from kmemspec.model.lang.verdict import Outcome
 from kmemspec.specs.recorded.vmscan import OTHER, UNEVICTABLE
-from kmemspec.specs.traces import clauses
+from kmemspec.specs.traces import clauses, objects
 from kmemspec.specs.traces.lines import numbered_lines
 from kmemspec.specs.traces.text import ClauseResult, TextChecker, check_text
 from kmemspec.specs.traces.validation import SNAPSHOTS, TEXT, TraceValidation, switched_on, validate_trace
@@ -108,27 +109,185 @@ def test_full_states_and_the_command(capsys: pytest.CaptureFixture[str], tmp_pat
 # --- the formats
 
 
-def _rewritten(trace: Path, rewrite: str, target: Path) -> Path:
-    pattern = re.compile(rb"^ *(.+)-(\d+) +\[(\d+)\] \S+ +([\d.]+): (\w+): (.*)$")
-    lines = [
-        pattern.sub(rewrite.encode(), line)
-        for number, line in numbered_lines(trace)
-        if number <= 4000 and b"tracing_mark" not in line
-    ]
-    target.write_bytes(b"\n".join(lines) + b"\n")
+HEADER = b"""# ========
+# captured on    : Mon Nov 23 05:30:00 2026
+# cmdline : /usr/bin/perf record -a -g -e kmem:*
+# ========
+#
+"""
+CALLERS = (
+    b"\tffffffff812a31f0 __alloc_pages+0x211 ([kernel.kallsyms])",
+    b"                  27f1dc .__kmalloc (/boot/vmlinux)",
+    b"                       0 [unknown] ([unknown])",
+    b"\t    7f3b1c2d4e50 std::vector<int>::push_back(int const&) (inlined)",
+    b"\t          4005d6 main+0x16 (/home/user/a b)",
+    b"",
+)
+EVENT = re.compile(rb"^ *(.+)-(\d+) +\[(\d+)\] (\S+) +([\d.]+): (\w+): (.*)$")
+Event = tuple[bytes, int, int, int, bytes, bytes]
+"""Task, its number, CPU, time in microseconds, name and fields."""
+
+
+def _events(trace: Path, most: int) -> list[Event]:
+    found = []
+    for _, line in numbered_lines(trace):
+        match = EVENT.match(line)
+        assert match is not None
+        # All are of tasks, as perf prints them: it does not say of which context an event is.
+        name = match[6].replace(b"tracing_mark_write", b"print")
+        found.append((match[1], int(match[2]), int(match[3]), int(match[5].replace(b".", b"")), name, match[7]))
+        if len(found) == most:
+            break
+    return found
+
+
+def _seconds(time: int, more: int = 0) -> bytes:
+    return b"%d.%06d%s" % (*divmod(time, 1_000_000), b"0" * more)
+
+
+def _as_ftrace(task: bytes, pid: int, cpu: int, time: int, name: bytes, fields: bytes) -> bytes:
+    return b"%16s-%-7d [%03d] ..... %12s: %s: %s" % (task, pid, cpu, _seconds(time), name, fields)
+
+
+def _as_trace_cmd(task: bytes, pid: int, cpu: int, time: int, name: bytes, fields: bytes) -> bytes:
+    return b"    %s-%d     [%03d]    %s: %s:      %s" % (task, pid, cpu, _seconds(time), name, fields)
+
+
+def _as_perf(task: bytes, pid: int, cpu: int, time: int, name: bytes, fields: bytes) -> bytes:
+    group = b"vmscan" if b"vmscan" in name else b"pagemap" if b"lru" in name else b"kmem"
+    return b"%16s %5d [%03d] %12s: %25s: %s" % (task, pid, cpu, _seconds(time), group + b":" + name, fields)
+
+
+def _as_perf_with_all(task: bytes, pid: int, cpu: int, time: int, name: bytes, fields: bytes) -> bytes:
+    """-F +pid,+period --ns: as -F comm,pid,tid,cpu,time,period,event,trace."""
+    return b"%s %d/%d [%03d] %s: %10d kmem:%s: %s" % (task, pid + 1, pid, cpu, _seconds(time, 3), 1, name, fields)
+
+
+def _as_perf_without_cpu(task: bytes, pid: int, cpu: int, time: int, name: bytes, fields: bytes) -> bytes:
+    return b"%s %d %s: kmem:%s: %s" % (task, pid, _seconds(time), name, fields)
+
+
+def _as_perf_without_task(task: bytes, pid: int, cpu: int, time: int, name: bytes, fields: bytes) -> bytes:
+    return b"%7d [%03d] %s: kmem:%s: %s" % (pid, cpu, _seconds(time), name, fields)
+
+
+FORMATS = (_as_ftrace, _as_trace_cmd, _as_perf, _as_perf_with_all, _as_perf_without_cpu, _as_perf_without_task)
+
+
+def _written(events: Sequence[Event], form: Callable[..., bytes], target: Path, callers: bool) -> Path:
+    lines = []
+    for number, event in enumerate(events):
+        lines.append(form(*event))
+        if callers and number % 3 == 0:
+            lines += CALLERS
+        if callers and number % 100 == 0:
+            lines.insert(-1, b"\t          4005d6 main+0x16 (/home/user/some of 12.5: a:b: x)")
+    target.write_bytes(HEADER + b"\n".join(lines) + b"\n")
     return target
 
 
-def test_all_formats_say_the_same(tmp_path: Path) -> None:
+def test_a_recording_as_perf_prints_it_has_the_same_counts(tmp_path: Path) -> None:
+    trace = RECORDINGS / "mid1" / "trace.txt.xz"
+    recorded = switched_on(trace.parent)
+    checker, rows = checked(_written(_events(trace, 100_000), _as_perf, tmp_path / "trace.txt", True), recorded)
+    assert checker.number == 77653
+    assert rows == checked(trace, recorded)[1]
+    assert sum(one.violated for one in rows.values()) == 0
+
+
+@pytest.mark.parametrize(("trace", "most"), [("mid2/trace.txt.xz", 9000), ("swap2/vmscan.txt.xz", 3000)])
+def test_all_formats_say_the_same(trace: str, most: int, tmp_path: Path) -> None:
+    """Also that an event is wrong, and which; and lines of callers between events change nothing."""
+    events = _events(RECORDINGS / trace, most)
+    half = len(events) // 2
+    free = next(number for number, event in enumerate(events) if event[4] == b"mm_page_free" and number > half)
+    twice = [*events[: free + 1], events[free], *events[free + 1 :]]
+    twice = [(*event[:3], event[3] + 10 * (number > free), *event[4:]) for number, event in enumerate(twice)]
+    recorded = switched_on(RECORDINGS / "mid1")
+    for given, wrong in ((events, []), (twice, [("page-free", free + 2)])):
+        found = []
+        for form in FORMATS:
+            path = _written(given, form, tmp_path / "trace.txt", callers="perf" in form.__name__)
+            checker, rows = checked(path, recorded)
+            assert [(one.clause.name, one.number) for one in checker.judge.violations] == wrong, form.__name__
+            assert [number for number, _ in numbered_lines(path)][-1] == checker.number == len(given)
+            found.append(rows)
+        assert found[0]["page-alloc"].held > 100
+        assert found[1:] == found[:1] * (len(FORMATS) - 1)
+
+
+def test_packed_traces_say_the_same(tmp_path: Path) -> None:
     trace = RECORDINGS / "drv1" / "trace.txt.xz"
-    plain = _rewritten(trace, r"\g<0>", tmp_path / "plain.txt")
-    report = _rewritten(trace, r"    \1-\2     [\3]    \4: \5:      \6", tmp_path / "report.txt")
-    script = _rewritten(trace, r"\1 \2 [\3]  \4:       kmem:\5: \6", tmp_path / "script.txt")
     packed = tmp_path / "trace.gz"
-    packed.write_bytes(gzip.compress(plain.read_bytes()))
-    rows = [checked(path)[1] for path in (plain, report, script, packed)]
-    assert rows[0]["page-alloc"].held > 50
-    assert rows[1:] == rows[:1] * 3
+    packed.write_bytes(gzip.compress(lzma.decompress(trace.read_bytes())))
+    assert checked(packed)[1] == checked(trace)[1]
+
+
+def _perf(*lines: str) -> tuple[TextChecker, dict[str, ClauseResult]]:
+    checker = TextChecker("perf")
+    checker.read(line.encode() for line in lines)
+    return checker, {one.clause.name: one for one in checker.finish()}
+
+
+def _pages_by_perf(*events: str, cpu: str = "[000]") -> list[str]:
+    """As perf prints them without vmemmap's address: a page is its frame number."""
+    return [f"perf  6429 {cpu} {22 + number / 1000:12.6f}:    kmem:{event}" for number, event in enumerate(events)]
+
+
+A_PAGE = "page=0x176a17 pfn=1534487 order=0"
+ALLOC_BY_PERF = f"mm_page_alloc: {A_PAGE} migratetype=0 gfp_flags=GFP_NOFS|GFP_ZERO"
+
+
+def test_pages_as_perf_prints_them() -> None:
+    free = f"mm_page_free: {A_PAGE}"
+    failures = [
+        f"mm_page_alloc: page=(nil) pfn={pfn} order=9 migratetype=1 gfp_flags=GFP_TRANSHUGE"
+        for pfn in ("0", "-1", "0xffffffffffffffff", "18446744073709551615")
+    ]
+    nulls = ["kfree: call_site=c0000000003ce108 ptr=(nil)", "kfree: call_site=sk_free+0x5 ptr=(null)"]
+    checker, rows = _perf(*_pages_by_perf(*failures, *nulls, ALLOC_BY_PERF, free, ALLOC_BY_PERF, ALLOC_BY_PERF))
+    assert [(one.clause.name, one.number) for one in checker.judge.violations] == [("page-alloc", 10)]
+    assert checker.judge.counts[b"mm_page_alloc"] + checker.pages.more_allocated == 3
+    # A probe shows a page's address: without vmemmap's it is not known which page that is.
+    probes = ["page_bulk_alloc: (x+0x1/0x2) page=0xffffea0005da85c0", "isolate_free_ret: (x <- y) ret=0", free]
+    _, rows = _perf(*_pages_by_perf(ALLOC_BY_PERF, free, *probes))
+    assert dict(rows["page-free"].unknown) == {UNSEEN: 1}
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "perf  6429 [000] 22.002500: PERF_RECORD_LOST lost 77",
+        "perf  6429/6430 22.002500: PERF_RECORD_LOST_SAMPLES lost 77",
+        "Processed 9000 events and lost 77 chunks!",
+    ],
+)
+def test_what_perf_lost(lost: str) -> None:
+    events = _pages_by_perf(ALLOC_BY_PERF, f"mm_page_free: {A_PAGE}", ALLOC_BY_PERF, ALLOC_BY_PERF)
+    checker, _ = _perf(*events)
+    assert checker.judge.violations
+    checker, rows = _perf(*events[:3], "Warning:", lost, "Check IO/CPU overload!", *events[3:])
+    assert checker.judge.violations == []
+    assert dict(rows["time"].unknown) == {LOST: 77}
+
+
+def test_without_cpus_nothing_is_known_of_events_of_one_microsecond() -> None:
+    free = f"mm_page_free: {A_PAGE}"
+    events = _pages_by_perf(ALLOC_BY_PERF, free, ALLOC_BY_PERF, free, free, cpu="")
+    tied = [*events[:3], events[3].replace("22.003", "22.004"), events[4]]
+    assert dict(_perf(*events)[1]["page-free"].unknown) == {UNSEEN: 1}
+    assert dict(_perf(*tied)[1]["page-free"].unknown) == {TIE: 1}
+    backwards = [*events[:2], events[2].replace("22.002", "21.000")]
+    assert _perf(*backwards)[0].judge.violations == []
+
+
+def test_callers_in_ftraces_own_text() -> None:
+    trace = Trace().alloc(0x10).event("<stack trace>").alloc(0x11)
+    trace.lines[2:2] = [" => __alloc_pages", " => vfs_write", ""]
+    assert trace.check().number == 2
+    # But a line that only begins like a caller's, and is of an event, is not passed over.
+    with pytest.raises(InputError, match="event 3 is not a line"):
+        _perf(*_pages_by_perf(ALLOC_BY_PERF, ALLOC_BY_PERF), "  cafe 7 [000 22.1: kmem:mm_page_free: x")
 
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -470,24 +629,50 @@ def test_flags_that_contradict_the_events_are_found(tmp_path: Path) -> None:
 # --- in a stream
 
 
-def test_memory_grows_with_what_is_in_use_not_with_the_trace() -> None:
+def _life(rounds: int, kept: int) -> Iterator[bytes]:
+    """The same allocations and frees again and again, beside objects and pages that stay in use."""
+    sizes = "bytes_req=64 bytes_alloc=64 gfp_flags=GFP_KERNEL node=-1 accounted=false"
+    time = 0
+    for turn in range(rounds):
+        for number in range(kept if turn else 0, kept + 500):
+            address, page, pfn = MAPPED + number * 64, VMEMMAP + 64 * number, number
+            time += 10
+            head = f"            task-7       [000] ..... {time:12}: "
+            yield f"{head}kmalloc: call_site=f+0x1/0x2 ptr={address:016x} {sizes}".encode()
+            asked = "order=0 migratetype=0 gfp_flags=GFP_KERNEL"
+            yield f"{head}mm_page_alloc: page={page:016x} pfn={pfn:#x} {asked}".encode()
+            if number >= kept:
+                yield f"{head}kfree: call_site=f+0x1/0x2 ptr={address:016x}".encode()
+                yield f"{head}mm_page_free: page={page:016x} pfn={pfn:#x} order=0".encode()
+
+
+def _peak(rounds: int, kept: int) -> tuple[int, int]:
+    """Bytes at most, and events, of a checker of pages and objects, of which `kept` stay in use."""
     checker = TextChecker("stream")
+    tracemalloc.start()
+    try:
+        checker.read(_life(rounds, kept))
+        checker.finish()
+        assert checker.judge.violations == []
+        return tracemalloc.get_traced_memory()[1], checker.number
+    finally:
+        tracemalloc.stop()
 
-    def lines(first: int) -> Iterator[bytes]:
-        for number in range(first, first + 4000):
-            trace = Trace()
-            trace.time = number / 100
-            address = 0x10000000 + number * 64
-            trace.kmalloc(address).kfree(address).alloc(number & 0xFFF).free(number & 0xFFF)
-            yield from (line.encode() for line in trace.lines)
 
-    for block in range(40):
-        checker.read(lines(4000 * block))
-    assert checker.number == 640_000
-    assert checker.judge.violations == []
+def test_memory_grows_with_what_is_in_use_not_with_the_trace() -> None:
+    (some, events), (often, more), (larger, _) = _peak(3, 100), _peak(30, 100), _peak(1, 3000)
+    assert more > 9 * events
+    assert often < 1.3 * some
+    assert larger > 3 * some
+
+
+def test_what_was_freed_is_forgotten_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objects, "FREED_MIN", 1 << 8)
+    checker = TextChecker("stream")
+    checker.read(_life(1, 0))
     assert (checker.objects.count, len(checker.objects.live), len(checker.pages.live)) == (0, 0, 0)
-    assert len(checker.objects.freed) <= 1 << 16
-    assert len(checker.pages.freed) == 1 << 12
+    assert len(checker.objects.freed) <= 1 << 8
+    assert len(checker.pages.freed) == 500
 
 
 # --- bad input

@@ -124,6 +124,14 @@ class KswapdSleep(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Compaction(Event):
+    """mm_compaction_begin, and mm_compaction_end: of the zone that has this frame."""
+
+    pfn: int
+    begins: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ObjectAllocated(Event):
     """kmalloc and kmem_cache_alloc, after the allocation; `call_site` is the function that asked."""
 
@@ -259,6 +267,12 @@ def _parsers(vmemmap_base: int, frames: int) -> dict[str, Parser]:
         fields = fields_of(rest)
         return FreePageIsolated(*head, frame(fields["page"]), order(fields))
 
+    def compaction(begins: bool) -> Parser:
+        def parse(head: Head, rest: str) -> Event:
+            return Compaction(*head, within(int(fields_of(rest)["zone_start"], 16), frames), begins)
+
+        return parse
+
     def alloc(kmalloc: bool) -> Parser:
         def parse(head: Head, rest: str) -> Event:
             fields = fields_of(rest)
@@ -294,6 +308,8 @@ def _parsers(vmemmap_base: int, frames: int) -> dict[str, Parser]:
         "mm_page_pcpu_drain": drain,
         "mm_vmscan_kswapd_wake": lambda head, rest: KswapdWake(*head),
         "mm_vmscan_kswapd_sleep": lambda head, rest: KswapdSleep(*head),
+        "mm_compaction_begin": compaction(True),
+        "mm_compaction_end": compaction(False),
         "kmalloc": alloc(True),
         "kmem_cache_alloc": alloc(False),
         "kfree": free,

@@ -62,6 +62,7 @@ class RecordedMachine:
         self.by_address = {cache.address: number for number, cache in enumerate(state.caches)}
         self.by_name = {cache.name: number for number, cache in reversed(list(enumerate(state.caches)))}
         self.heads = heads(state)
+        self.drift = [_drift(zone, state.cpus) for zone in state.zones]
         try:
             self._load_pages(state)
             self._load_slabs(state)
@@ -226,6 +227,18 @@ class RecordedMachine:
             page = mem_map[page].next
         return tuple(found)
 
+    def turn(self, free_list: Any, first: int, end: int | None) -> None:
+        """Put the pages of a list before `first` between those after it and `end`, or to the list's end."""
+        memory = self.m.pages.memory
+        pages = self.page_list(free_list)
+        at = pages.index(first)
+        last = len(pages) if end is None else pages.index(end)
+        order = (*pages[at:last], *pages[:at], *pages[last:])
+        for page in pages:
+            self.text.buddy.list_del(memory, free_list, page)
+        for page in order:
+            self.text.buddy.list_add_tail(memory, free_list, page)
+
     def slab_list(self, page: int | None) -> tuple[int, ...]:
         """The slabs of a partial list, first slab first."""
         found: list[int] = []
@@ -241,6 +254,14 @@ class RecordedMachine:
             found.append(object_ % self.slots)
             object_ = self.m.freepointer[object_]
         return tuple(found)
+
+
+def _drift(zone: ZoneState, cpus: int) -> int:
+    """How many pages a zone's NR_FREE_PAGES may lack, or have too many, as each CPU keeps changes up to a threshold to
+    itself: one of two, as kswapd sleeps or not (calculate_normal_threshold(), calculate_pressure_threshold())."""
+    normal = 2 * cpus.bit_length() * (1 + (zone.managed >> (27 - PAGE_SHIFT)).bit_length())
+    pressure = max(1, (zone.watermark[1] - zone.watermark[0]) // cpus)
+    return cpus * min(125, max(normal, pressure))
 
 
 def heads(state: KernelState) -> dict[int, int]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from .ftrace import (
     BlockTaken,
+    Compaction,
     Event,
     FreePageIsolated,
     IsolationResult,
@@ -24,6 +25,7 @@ from .ftrace import (
     ObjectFreed,
     ObjectsBulkAllocated,
     ObjectsBulkFreed,
+    Other,
     PageAllocated,
     PageBulkAllocated,
     PageDrained,
@@ -49,13 +51,15 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class AllocatePages(Operation):
-    """alloc_pages(): which page it gave, and the blocks that left the buddy lists for it, in order."""
+    """alloc_pages(): which page it gave, and the blocks that left the buddy lists for it, in order; and whether the
+    task may use all memory, as it reclaims (PF_MEMALLOC)."""
 
     pfn: int
     order: int
     migratetype: int
     gfp_flags: str
     taken: tuple[tuple[int, int], ...]
+    memalloc: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +96,21 @@ class IsolateFreePage(Operation):
 
 @dataclass(frozen=True, slots=True)
 class ReclaimActive(Operation):
-    """kswapd begins or ends balance_pgdat(): per-CPU lists are kept short meanwhile (ZONE_RECLAIM_ACTIVE)."""
+    """kswapd begins or ends balance_pgdat(): per-CPU lists are kept short meanwhile (ZONE_RECLAIM_ACTIVE). `sure`: it
+    has ended, and taken back the boost of the watermarks; not sure: from here on it may have."""
 
     active: bool
+    sure: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CompactZone(Operation):
+    """Compaction begins or ends in the zone of a frame: meanwhile it turns free lists round, which has no event. It is
+    `direct` if a task does it for itself."""
+
+    pfn: int
+    begins: bool
+    direct: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +162,8 @@ class ShrinkCache(Operation):
 PHASE, SHRINKING, SYSFS_WRITE = "KT PHASE ", "KT PHASE drop", "kernfs_fop_write_iter"
 """The markers of the workload; in one of its phases it shrinks all caches, and writes nothing else to sysfs."""
 
+COMPACTION, KCOMPACTD = "mm_compaction_", "mm_compaction_kcompactd_"
+
 Context = tuple[int | None, int, int]
 
 
@@ -190,7 +208,11 @@ class _Reader:
         self.page_offset_base = page_offset_base
         self.found: list[Operation | None] = []  # None: a page allocation that a slab operation has taken over
         self.batched = _announced(events)
-        self.asleep = _ends_of_reclaim(events)
+        self.ending, self.asleep = _ends_of_reclaim(events)
+        self.kcompactd = {
+            event.pid for event in events if isinstance(event, Other) and event.name.startswith(KCOMPACTD)
+        }
+        self.reclaiming = {event.pid for event in events if isinstance(event, KswapdWake | KswapdSleep)}
         self.taken: dict[Context, list[BlockTaken]] = {}
         self.pages: dict[Context, list[int]] = {}  # positions in `found`: page allocations a slab may have made
         self.freeing: dict[Context, int] = {}  # position in `found`: the free that a drain may follow
@@ -202,6 +224,8 @@ class _Reader:
         level = context[2]
         if not isinstance(event, PageDrained):
             self.freeing.pop(context, None)
+        if event.line in self.ending:
+            self.found.append(ReclaimActive(event.line, event.line, event.cpu, level, False, False))
         if event.line in self.asleep:
             self.found.append(ReclaimActive(event.line, event.line, event.cpu, level, False))
         match event:
@@ -210,7 +234,8 @@ class _Reader:
             case PageAllocated(pfn=int(pfn)):
                 at, blocks = self._blocks(event, context)
                 self.pages.setdefault(context, []).append(len(self.found))
-                own = (event.order, event.migratetype, event.gfp_flags, blocks)
+                memalloc = level < 2 and event.pid in self.reclaiming
+                own = (event.order, event.migratetype, event.gfp_flags, blocks, memalloc)
                 self.found.append(AllocatePages(at, event.line, event.cpu, level, pfn, *own))
             case PageBulkAllocated():
                 at, blocks = self._blocks(event, context)
@@ -227,6 +252,13 @@ class _Reader:
                 self.isolating[context] = event
             case IsolationResult():
                 self._isolate(event, context)
+            case Compaction():
+                mine = (event.pfn, event.begins, event.pid not in self.kcompactd)
+                self.found.append(CompactZone(event.line, event.line, event.cpu, level, *mine))
+            case Other(name="mm_vmscan_direct_reclaim_begin"):
+                self.reclaiming.add(event.pid)
+            case Other(name="mm_vmscan_direct_reclaim_end"):
+                self.reclaiming.discard(event.pid)
             case KswapdWake():
                 self.found.append(ReclaimActive(event.line, event.line, event.cpu, level, True))
             case Marker(text=text) if text.startswith(PHASE):
@@ -287,7 +319,9 @@ class _Reader:
             return
         operation = self.found[position]
         assert isinstance(operation, FreePages | DrainPages)
-        self.found[position] = replace(operation, drained=(*operation.drained, event.pfn))
+        # The pages go under the zone's lock: what other CPUs took of the zone since the free's event, they took before.
+        at = operation.at if operation.drained else event.line
+        self.found[position] = replace(operation, at=at, drained=(*operation.drained, event.pfn))
 
     def _isolate(self, event: IsolationResult, context: Context) -> None:
         begun = self.isolating.pop(context, None)
@@ -323,22 +357,27 @@ def _announced(events: Sequence[Event]) -> set[int]:
     return found
 
 
-def _ends_of_reclaim(events: Sequence[Event]) -> set[int]:
-    """Lines by which balance_pgdat() is over: what follows the last event of kswapd before its sleep event. (The sleep
-    comes later, after a nap that has no event.)"""
-    found = set()
+def _ends_of_reclaim(events: Sequence[Event]) -> tuple[set[int], set[int]]:
+    """Lines from which on balance_pgdat() may be over, and lines by which it is: what follows the last event of kswapd
+    before its sleep event. (The sleep comes later, after a nap that has no event.) Of compaction's events it is not
+    known whether they are its own or those of wakeup_kcompactd(), which comes after the boost has been taken back."""
+    maybe, over = set(), set()
     pid: int | None = None
-    follows = False
-    candidate = 0
+    follows = follows_own = False
+    first = last = 0
     for event in events:
-        if isinstance(event, KswapdWake):
-            if pid is not None and candidate:
-                found.add(candidate)
-            pid, candidate = event.pid, 0
-        elif isinstance(event, KswapdSleep) and pid is not None:
-            found.add(candidate or event.line)
+        if isinstance(event, KswapdWake | KswapdSleep) and pid is not None:
+            sleeps = isinstance(event, KswapdSleep)
+            if last or sleeps:
+                over.add(last or event.line)
+                maybe.add(first or last or event.line)
             pid = None
+        if isinstance(event, KswapdWake):
+            pid, first, last = event.pid, 0, 0
         if follows:
-            candidate = event.line
+            last = event.line
+        if follows_own:
+            first = event.line
         follows = pid is not None and event.pid == pid
-    return found
+        follows_own = follows and not (isinstance(event, Other) and event.name.startswith(COMPACTION))
+    return maybe, over

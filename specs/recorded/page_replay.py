@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ...model import gfp as gfp_names
+from ...model.buddy import MIGRATE_MOVABLE
 from ...model.lang.actions import CHOOSER
 from ...model.lang.execute import STEP_ERRORS
 from .changes import Changes
@@ -14,6 +16,7 @@ from .naming import gfp_flags
 from .operations import (
     AllocatePageInBulk,
     AllocatePages,
+    CompactZone,
     DrainPages,
     FreePages,
     IsolateFreePage,
@@ -21,14 +24,17 @@ from .operations import (
 )
 from .tally import (
     BLOCKS,
+    BOOST,
     BULK,
     DRAINED,
+    DRIFT,
     EVENT_ROWS,
     FACTOR,
     ISOLATED,
     KSWAPD,
     PAGES,
     STEPS,
+    TURNED,
     ZONES,
     Difference,
     Tally,
@@ -50,6 +56,15 @@ class Given:
 NOTHING_GIVEN = Given(())
 
 
+@dataclass
+class TurnedList:
+    """A free list that compaction may have turned round: what it had then, and whether compaction is still at work.
+    After its end the list was turned by one amount: all that is not known is which of these blocks became the first."""
+
+    blocks: set[int]
+    active: bool
+
+
 class PageReplay:
     """A machine, and how the predictions about it went."""
 
@@ -62,6 +77,11 @@ class PageReplay:
         self.differences = 0
         self.factor_known: set[tuple[int, int]] = set()  # zones and CPUs that have drained pages
         self.boost = [0] * len(self.pages.zone)
+        counts = [(zone, zone) for zone in self.free_now()]
+        self.counts = [counts] * machine.sizes["cpus"]  # by CPU and zone: least and most free since its last operation
+        self.locked: list[tuple[int, int]] = []  # lines of drains of another CPU's lists, and that CPU
+        self.ending = False  # whether kswapd may have taken the boosts back already
+        self.turned: dict[tuple[int, int], TurnedList] = {}  # by zone and order; of movable blocks
 
     # --- counting
 
@@ -123,6 +143,7 @@ class PageReplay:
 
     def allocate_pages(self, operation: AllocatePages) -> None:
         gfp = gfp_flags(operation.gfp_flags)
+        self.turn_lists(operation)
         page, changes = self.in_zone(operation, self.machine.zone_of(operation.pfn), gfp)
         about = f"order {operation.order}, {operation.gfp_flags}"
         self.compare(PAGES, operation.line, about, [operation.pfn], [page])
@@ -139,12 +160,29 @@ class PageReplay:
             return page is not None and self.machine.zone_of(page) == zone
 
         arguments = (self.pages, cpu, None, gfp, order)
-        page, changes = self.call(
-            operation.line, NOTHING_GIVEN, self.slowpath.alloc_pages, *arguments, keep=in_its_zone
-        )
+        function = self.slowpath.alloc_pages
+        self.pages.current[cpu].memalloc = operation.memalloc
+        page, changes = self.call(operation.line, NOTHING_GIVEN, function, *arguments, keep=in_its_zone)
+        other, reason = page, ""
+        for cause, free, boost in () if changes.kept else self.other_counts(zone, cpu):
+
+            def with_others(free: Sequence[int] = free, boost: Sequence[int] = boost) -> Any:
+                self.shift(free, boost, 1)
+                taken = function(*arguments)
+                self.shift(free, boost, -1)
+                return taken
+
+            other, changes = self.call(operation.line, NOTHING_GIVEN, with_others, keep=in_its_zone)
+            if changes.kept:
+                reason = cause
+                break
+        self.pages.current[cpu].memalloc = False
         if changes.kept:
-            self.right(ZONES)
-            return page, changes
+            if reason:
+                self.not_predicted(ZONES, reason)
+            else:
+                self.right(ZONES)
+            return other, changes
         predicted = "no page" if page is None else f"page {page}"
         recorded = f"zone {zone}, page {operation.pfn}"
         self.wrong(ZONES, operation.line, f"order {order}, {operation.gfp_flags}", recorded, predicted)
@@ -157,6 +195,97 @@ class PageReplay:
             return taken
 
         return self.call(operation.line, NOTHING_GIVEN, rmqueue)
+
+    def other_counts(self, zone: int, cpu: int) -> Iterator[tuple[str, Sequence[int], Sequence[int]]]:
+        """What the zones' counts of free pages, and the boosts of their watermarks, may have been beside what the model
+        has, as changes of these: all in favour of this zone. The counts may be of any time since this CPU's last
+        operation."""
+        drift, nothing = self.machine.drift, [0] * len(self.machine.drift)
+        free = []
+        for number, (least, most) in enumerate(self.counts[cpu]):
+            now = self.pages.zone[number].nr_free_pages
+            if number == zone:
+                free.append(max(most, now) + drift[number] - now)
+            else:
+                free.append(max(min(least, now) - drift[number], 0) - now)
+        yield DRIFT, free, nothing
+        if self.ending:
+            gone = [-min(self.pages.zone[number].watermark_boost, boost) for number, boost in enumerate(self.boost)]
+            yield BOOST, nothing, gone
+            yield BOOST, free, gone
+
+    def free_now(self) -> list[int]:
+        return [self.pages.zone[number].nr_free_pages for number in range(len(self.pages.zone))]
+
+    def note_counts(self, cpu: int) -> None:
+        """An operation of this CPU is done: for the others, its zones' counts of free pages are one more that they may
+        have seen."""
+        now = self.free_now()
+        for other, seen in enumerate(self.counts):
+            if other == cpu:
+                self.counts[other] = [(count, count) for count in now]
+            else:
+                pairs = zip(seen, now, strict=True)
+                self.counts[other] = [(min(least, count), max(most, count)) for (least, most), count in pairs]
+
+    def shift(self, free: Sequence[int], boost: Sequence[int], sign: int) -> None:
+        for number in range(len(free)):
+            self.pages.zone[number].nr_free_pages += sign * free[number]
+            self.pages.zone[number].watermark_boost += sign * boost[number]
+
+    # --- compaction
+
+    def compact_zone(self, operation: CompactZone) -> None:
+        """Compaction looks for free pages from somewhere within the lists of movable blocks, and turns them round so
+        that the next search begins elsewhere (fast_isolate_freepages(), fast_find_migrateblock())."""
+        number = self.machine.zone_of(operation.pfn)
+        if number is None:
+            return
+        for order in range(len(self.pages.zone[number].free_area)):
+            blocks = self.machine.page_list(self.movable(number, order))
+            self.turned[number, order] = TurnedList(set(blocks), operation.begins)
+
+    def movable(self, zone: int, order: int) -> Any:
+        return self.pages.zone[zone].free_area[order].free_list[MIGRATE_MOVABLE]
+
+    def turn_lists(self, operation: AllocatePages) -> None:
+        """If the recorded block is on a list that compaction may have turned round, but not its first, then it was."""
+        zone = self.machine.zone_of(operation.pfn)
+        if zone is None or not operation.taken:
+            return
+        first = operation.taken[0][0]
+        head = self.pages.memory.mem_map[first]
+        turned = self.turned.get((zone, head.order)) if head.buddy else None
+        if turned is None:
+            return
+        free_list = self.movable(zone, head.order)
+        pages = self.machine.page_list(free_list)
+        smaller = any(self.movable(zone, order).first is not None for order in range(operation.taken[0][1], head.order))
+        if smaller or first not in pages[1:]:
+            return
+        # What was freed since lies before or behind the others, which are in a row.
+        end = next((page for page in pages if not turned.active and page not in turned.blocks), None)
+        if end is not None and pages.index(end) <= pages.index(first):
+            return
+        self.machine.turn(free_list, first, end)
+        self.not_predicted(BLOCKS, TURNED)
+        if not turned.active:
+            del self.turned[zone, head.order]
+
+    def note_freed(self, pfn: int) -> None:
+        """A page is freed: the blocks around it have left their lists long ago, and their buddies do if they merge. If
+        they come back, it is to where the model puts them."""
+        zone = self.machine.zone_of(pfn) if self.turned else None
+        mem_map = self.pages.memory.mem_map
+        for order in range(len(self.pages.zone[0].free_area) if zone is not None else 0):
+            turned = self.turned.get((zone, order)) if zone is not None else None
+            if turned is None:
+                continue
+            block = pfn >> order << order
+            buddy = block ^ (1 << order)
+            turned.blocks.discard(block)
+            if buddy in turned.blocks and not (mem_map[buddy].buddy and mem_map[buddy].order == order):
+                turned.blocks.discard(buddy)
 
     def compare_blocks(self, operation: AllocatePages | AllocatePageInBulk, changes: Changes, page: Any) -> None:
         order = operation.order if isinstance(operation, AllocatePages) else 0
@@ -191,8 +320,10 @@ class PageReplay:
 
     def compare_drained(self, operation: FreePages, drained: tuple[int, ...]) -> None:
         about = f"free of page {operation.pfn}, order {operation.order}"
+        for page in (operation.pfn, *operation.drained):
+            self.note_freed(page)
         self.compare(DRAINED, operation.line, about, operation.drained[: len(drained)], drained)
-        self.drain(operation.line, operation.drained[len(drained) :])
+        self.drain(operation, operation.drained[len(drained) :])
 
     def free_block(self, operation: FreePages) -> tuple[int, ...]:
         """__free_pages(); gives the pages that the CPU's lists had too many of.
@@ -241,11 +372,14 @@ class PageReplay:
         return changes.drained() if changes.kept else None
 
     def drain_pages(self, operation: DrainPages) -> None:
-        self.drain(operation.line, operation.drained)
+        self.drain(operation, operation.drained)
+        for page in operation.drained:
+            self.note_freed(page)
 
-    def drain(self, line: int, recorded: Sequence[int]) -> None:
+    def drain(self, operation: DrainPages | FreePages, recorded: Sequence[int]) -> None:
         """Pages that leave a CPU's lists though no free makes them: somebody drains all of that CPU, for compaction or
         before giving up, maybe from another one (drain_pages_zone())."""
+        line = operation.line
         while recorded:
             place = self.pages.memory.mem_map[recorded[0]].pcp_list
             zone = self.machine.zone_of(recorded[0])
@@ -253,6 +387,8 @@ class PageReplay:
                 self.wrong(DRAINED, line, "drain_pages_zone", recorded[0], "on no per-CPU list")
                 return
             cpu = place // len(self.pages.zone[zone].per_cpu_pageset[0].lists)
+            if cpu != operation.cpu:
+                self.locked.append((operation.line, cpu))
             arguments = (self.pages, cpu, zone)
             _, changes = self.call(line, NOTHING_GIVEN, self.page_alloc.drain_pages_zone, *arguments)
             drained = changes.drained()
@@ -283,6 +419,9 @@ class PageReplay:
 
     def reclaim_active(self, operation: ReclaimActive) -> None:
         """kswapd is outside the model: its flag, and the boost of the watermarks that it takes back, are given."""
+        self.ending = not operation.sure
+        if self.ending:
+            return
         for number in range(len(self.pages.zone)):
             zone = self.pages.zone[number]
             zone.reclaim_active = operation.active

@@ -22,6 +22,7 @@ from .operations import (
     AllocateObjects,
     AllocatePageInBulk,
     AllocatePages,
+    CompactZone,
     DrainPages,
     FreeObject,
     FreeObjects,
@@ -31,7 +32,7 @@ from .operations import (
     ReclaimActive,
     ShrinkCache,
 )
-from .page_replay import NOTHING_GIVEN, Given, PageReplay
+from .page_replay import NOTHING_GIVEN, Given, PageReplay, TurnedList
 from .states import KernelState
 from .tally import (
     ADDRESSES,
@@ -49,6 +50,7 @@ from .tally import (
     Difference,
     Tally,
 )
+from .unseen import Unseen, unseen
 
 NULL_POINTERS = (0, 16)
 """NULL and ZERO_SIZE_PTR: freeing them does nothing."""
@@ -66,6 +68,8 @@ class Replay:
     slabs_until: int | None
     slabs_reason: str
     stopped_at: int | None
+    turned: Mapping[tuple[int, int], TurnedList]
+    unseen: tuple[Unseen, ...]
 
 
 def replay(
@@ -91,7 +95,8 @@ def replay(
             break
         run.apply(operation)
     progress(len(operations), len(operations))
-    return Replay(machine, run.tallies, run.live, run.slabs_until, run.slabs_reason, run.stopped_at)
+    return Replay(machine, run.tallies, run.live, run.slabs_until, run.slabs_reason, run.stopped_at, run.turned,
+                  unseen(operations, run.locked))  # fmt: skip
 
 
 class _Run(PageReplay):
@@ -117,6 +122,7 @@ class _Run(PageReplay):
             DrainPages: self.drain_pages,
             IsolateFreePage: self.isolate_free_page,
             ReclaimActive: self.reclaim_active,
+            CompactZone: self.compact_zone,
             ShrinkCache: self.shrink_cache,
             AllocateObject: self.allocate_object,
             AllocateObjects: self.allocate_objects,
@@ -126,6 +132,7 @@ class _Run(PageReplay):
 
     def apply(self, operation: Operation) -> None:
         self.handlers[type(operation)](operation)
+        self.note_counts(operation.cpu)
 
     # --- pages of slabs
 

@@ -27,6 +27,12 @@ UNSEEN = "the probes do not show the whole array"
 KSWAPD = "frees before which kswapd was taken to have begun or ended, which has no event"
 FACTOR = "first frees that drained a CPU's list: free_factor is not in the state, and taken from them"
 
+DRIFT = "a watermark is within what CPUs may still have to add to a zone's count of free pages, which has no event"
+BOOST = "kswapd had just taken back the boost of the watermarks, or was about to, which has no event"
+LOCKED = "another CPU drained a CPU's lists: while it held their lock, pages may have passed them by, with no event"
+CAPTURED = "a task compacted memory: a block that is freed meanwhile may have been given to it, with no event"
+TURNED = "compaction turned a free list round, which has no event: which block is then the first"
+
 @dataclass(frozen=True)
 class Difference:
     """One wrong prediction: at which line of the trace, about what, what the kernel did and what the model did, and if

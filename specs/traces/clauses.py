@@ -105,7 +105,6 @@ UNSHOWN = Reason("the probes do not show the whole array of a bulk operation")
 MADE_ANEW = Reason("a cache may have been destroyed, and another one of its name made")
 HASHED = Reason("the addresses of objects are hashed, or where pages begin is not known")
 NOT_COUNTED = Reason("free_one_page() counts no PGFREE, when the per-CPU lists are locked")
-SHORT = Reason("memory is short: the zone that is taken depends on what CPUs have still to count, and on locks")
 WHOSE = Reason(NAMELESS)
 OTHERS = Reason(vmscan.OTHER)
 NO_EVENTS = Reason("the trace has no events of this")
@@ -113,9 +112,10 @@ NO_EVENTS = Reason("the trace has no events of this")
 EXCUSES = frozenset(
     {
         *(one.text for one in (LOST, TIE, SWITCHED_ON, PAGES_UNSEEN, SPLIT, HUGE_SPLIT, BULK_ALLOCATED)),
-        SILENTLY_FREED.text, UNSHOWN.text, NOT_COUNTED.text, SHORT.text,
+        SILENTLY_FREED.text, UNSHOWN.text, NOT_COUNTED.text,
         MADE_ANEW.text, vmscan.OTHER, vmscan.HUGE, vmscan.UNEVICTABLE, vmscan.BUFFER_HEADS,
-        tally.INTERRUPT, tally.SHRUNK, tally.SHRUNK_BY_ALL,
+        tally.INTERRUPT, tally.SHRUNK, tally.SHRUNK_BY_ALL, tally.DRIFT, tally.BOOST, tally.TURNED, tally.LOCKED,
+        tally.CAPTURED,
         tally.UNSEEN, tally.UNKNOWN_CACHE, SHRINKING, NAMELESS, AT_WORK, ONE_BY_ONE,
     }
 )  # fmt: skip

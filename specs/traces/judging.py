@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from ..contracts.contract import Clause
 from .clauses import BEFORE, LOST, SWITCHED_ON, TIE, UNSHOWN, Reason
+from .lines import UNKNOWN_CPU
 
 KEPT_MAX = 200
 """Suspicions that are kept with their lines; of more only the number is known."""
@@ -61,6 +62,7 @@ class Judge:
         self.since = 0  # number of the event from which on all events are there
         self.unknown_reason = BEFORE  # why nothing is known of a page or object
         self.hidden = False  # whether a bulk operation was shown in part
+        self.unread: set[str] = set()  # probes of which it is not known which page they are about
         self.violations: list[Suspicion] = []
         self.deferred: list[Suspicion] = []
         self.waiting: dict[Subject, _Blur] = {}
@@ -73,8 +75,10 @@ class Judge:
 
     def shown(self, reason: Reason) -> bool:
         """Whether the events that leave no room for a reason are recorded."""
-        return bool(reason.probes) and all(
-            probe in self.recorded or probe.encode() in self.counts for probe in reason.probes
+        return (
+            bool(reason.probes)
+            and self.unread.isdisjoint(reason.probes)
+            and all(probe in self.recorded or probe.encode() in self.counts for probe in reason.probes)
         )
 
     def kinds_seen(self, names: Sequence[bytes], number: int) -> bool:
@@ -140,7 +144,7 @@ class Judge:
         """Whether it is not known in which order two events of different CPUs were."""
         return (
             self.slack is not None
-            and before[1] != now[1]
+            and (before[1] != now[1] or now[1] == UNKNOWN_CPU)
             and (self.coarse or abs(stamp(now[2]) - stamp(before[2])) <= self.slack)
         )
 
@@ -148,7 +152,7 @@ class Judge:
         """Whether an event of this CPU, which this clause is about, comes while suspicions about its subject wait."""
         blur = self.waiting.get(subject)
         if blur is not None:
-            blur.cpus.add(cpu)
+            blur.cpus.add(b"another" if cpu == UNKNOWN_CPU else cpu)
             blur.others.append(clause)
         return blur is not None
 

@@ -22,14 +22,25 @@ LINE_BYTES_MAX = 1 << 16
 TRACE_BYTES_MAX = 1 << 40
 """A limit on hostile input: a small compressed file can hold anything."""
 
-HEAD = re.compile(
-    rb"\s*.+?[-\s](\d{1,9})(?:/\d{1,9})?\s+\[(\d{1,5})\]\s+(?:[^\s:]+\s+)?(\d[\d.]{0,29}):\s+(?:\w+:)?(\w+):\s*"
-)
-"""Task, CPU, time and event of a line of any of the formats."""
+_TASK = rb"\s*(?:.+?[-\s])?(?:\d{1,9}/)?(\d{1,9})\s+"
+_TIME = rb"(\d[\d.]{0,29}):\s+(?:\d{1,18}\s+)?"
+HEAD = re.compile(_TASK + rb"\[(\d{1,5})\]\s+(?:[^\s:]+\s+)?" + _TIME + rb"(?:[\w-]+:)?([\w-]+):\s*")
+"""Task, CPU, time and event of a line of any of the formats (`perf script`: `pid/tid`, and the period before the event,
+where they are asked for)."""
+WITHOUT_CPU = re.compile(_TASK + rb"()" + _TIME + rb"[\w-]+:([\w-]+):\s*")
+"""The same of a line of `perf script -F comm,tid,time,event,trace`; a group's name is before the event's."""
+UNKNOWN_CPU = b"-1"
 CONTEXT = re.compile(rb"\s*.+?-\d+\s+\[\d+\]\s+(\S+)\s+[\d.]+: ")
 """The context flags, which `trace-cmd report` and `perf script` do not print."""
 FASTER = re.compile(rb".{16,}?-(\d{1,9}) +\[(\d{1,5})\] \S+ +(\d[\d.]{0,29}): (\w+): ")
 """The same head for ftrace's own text alone."""
+_CALLER = rb"\s+[0-9a-f]{1,16} (?!.*kmem:)\S|\s*=> |.*: <(?:user )?stack trace>\s*$"
+_LOST_RECORD = rb"(?:.*\s\[(\d{1,5})\])?.*\s[\d.]+:\s+PERF_RECORD_LOST(?:_SAMPLES)? lost (\d{1,18})"
+_LOST_CHUNKS = rb"Processed \d+ events and lost (\d{1,18}) chunks"
+_WARNING = rb"Warning:\s*$|Check IO/CPU overload!"
+ASIDE = re.compile(rb"|".join((_CALLER, _LOST_RECORD, _LOST_CHUNKS, _WARNING)))
+"""Lines between events: the callers of the one before (perf's and ftrace's), and what perf says was lost: the CPU and
+how much, or how many chunks."""
 SETTING = re.compile(rb"\w{1,20} ?= ?\w{1,20}\s*$")
 """What `trace-cmd report` prints first: `cpus=2`, `version = 7`."""
 LOST = re.compile(rb"CPU:(\d{1,5}) \[(?:LOST )?(?:(\d{1,18}) )?EVENTS(?: DROPPED)?\]")
@@ -78,6 +89,13 @@ def _blocks(path: Path, stream: BinaryIO) -> Iterator[list[bytes]]:
         yield [rest]
 
 
+def head_of(line: bytes) -> re.Match[bytes] | None:
+    """Task, CPU (or nothing), time and event of a line, if it is one of an event."""
+    if b": " not in line:  # most callers' lines, which the expressions would search from each of their letters on
+        return None
+    return HEAD.match(line) or WITHOUT_CPU.match(line)
+
+
 def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """The events of a trace with their numbers, as the checks count them."""
     number = 0
@@ -88,6 +106,8 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
             if line[0] == 35:
                 numbered = NUMBERED.match(line)
                 number = number if numbered is None else max(number, int(numbered[1]) - 1)
+                continue
+            if ASIDE.match(line) and head_of(line) is None:
                 continue
             number += 1
             yield number, line

@@ -45,6 +45,8 @@ _NAMED = rb"(?:page|folio)=(?:0x)?([0-9a-f]{1,16}|\(nil\)) pfn=(?:0x([0-9a-f]{1,
 _FOLIO = re.compile(_NAMED)
 _PAGE = re.compile(_NAMED + rb" order=(\d{1,9})")
 _ALLOCATED = re.compile(_PAGE.pattern + rb"(?: migratetype=(\d{1,9}) gfp_flags=([\w|]{0,500}))?")
+_FAILED = re.compile(rb"page=\S+ pfn=(?:-1|0xf{16}|18446744073709551615) order=\d{1,9} ")
+"""A failure, as it is printed by who does not know the kernel's rule for it (`perf script`)."""
 _STRUCT = re.compile(rb"\([^)]*\) page=0x([0-9a-f]{1,16})(?: order=(\d{1,9}))?")
 _RETURNED = re.compile(rb"\([^)]*\) ret=(\d{1,9})")
 
@@ -104,7 +106,9 @@ class PageLives:
     def allocated(self, line: bytes, end: int, number: int, cpu: bytes, time: bytes, task: bytes) -> bool:
         match = _ALLOCATED.match(line, end)
         if match is None:
-            return False
+            failed = _FAILED.match(line, end) is not None
+            self.more_allocated -= failed
+            return failed
         page, pfn_text, decimal, order_text, kind, flags = match.groups()
         pfn = int(pfn_text, 16) if pfn_text is not None else int(decimal)
         order = int(order_text)
@@ -206,7 +210,7 @@ class PageLives:
         match = _STRUCT.match(line, end)
         if match is None:
             return False
-        pfn = self._frame(int(match[1], 16))
+        pfn = self._probed(int(match[1], 16), "page_bulk_alloc")
         if pfn is not None:
             self._begins(OVERLAP, pfn, line, (number, cpu, time))
             self.live[pfn] = (number, cpu, time, pfn, 0)
@@ -217,7 +221,7 @@ class PageLives:
         match = _STRUCT.match(line, end)
         if match is None or match[2] is None:
             return False
-        pfn, order = self._frame(int(match[1], 16)), int(match[2])
+        pfn, order = self._probed(int(match[1], 16), "isolate_free_ret"), int(match[2])
         if pfn is not None and self._block(line, number, pfn, order):
             self.isolating[task] = (pfn, order)
         return True
@@ -237,7 +241,7 @@ class PageLives:
         match = _STRUCT.match(line, end)
         if match is None or match[2] is None:
             return False
-        pfn, order = self._frame(int(match[1], 16)), int(match[2])
+        pfn, order = self._probed(int(match[1], 16), "split_page"), int(match[2])
         if pfn is not None and self._block(line, number, pfn, order):
             self._divide(range(pfn, pfn + (1 << order)))
         return True
@@ -362,6 +366,13 @@ class PageLives:
         if kind != asked and (self.grouped or kind != b"0"):
             said = f"migrate type {kind.decode()} with {flags.decode()}"
             self.judge.decide(Suspicion(MIGRATETYPE, number, line, ("page", pfn), said, f"type {asked.decode()}"))
+
+    def _probed(self, address: int, probe: str) -> int | None:
+        """The page of a probe. `perf script` gives no page's address, so that it is not known where they begin."""
+        pfn = self._frame(address)
+        if pfn is None and (self.live or self.freed):
+            self.judge.unread.add(probe)
+        return pfn
 
     def _frame(self, address: int) -> int | None:
         if self.vmemmap is None or self.page_bytes != STRUCT_PAGE_BYTES or address < self.vmemmap:

@@ -21,9 +21,7 @@ from .lines import CONTEXT
 from .pages import FRAMES_MAX, Handler, PageLives
 
 TASKS_MAX = 1 << 16
-SHORTAGES_MAX = 1 << 16
 _ORDER = re.compile(rb" order=(\d{1,9})")
-_SHORTAGE = (b"mm_vmscan_kswapd", b"mm_vmscan_direct")
 
 _FAST = ("mm_lru_insertion", "mm_lru_activate")
 
@@ -39,7 +37,6 @@ class ReclaimLives:
         self.parsers = {name.encode(): parser for name, parser in parsers(FRAMES_MAX).items() if name not in _FAST}
         self.shrinking = False
         self.others = False  # whether there were reclaims of other kinds
-        self.shortages: list[tuple[int, bool]] = []  # from which event on memory was short, and was not
         self.counts: Counter[str] = Counter()  # what the events say of the kernel's counters
         self.handlers: dict[bytes, Handler] = dict.fromkeys(self.parsers, self.read)
         self._free = pages.handlers[b"mm_page_free"]
@@ -58,10 +55,6 @@ class ReclaimLives:
         vmscan.huge = vmscan.huge or self.pages.huge
         vmscan.read(event, inside=True)
         self.shrinking = any(one.isolation is not None for one in vmscan.tasks.values())
-        if name.startswith(_SHORTAGE) and len(self.shortages) < SHORTAGES_MAX:
-            now = vmscan.asleep is False or any(one.reclaim is not None for one in vmscan.tasks.values())
-            if not self.shortages or self.shortages[-1][1] != now:
-                self.shortages.append((number, now))
         self._report(line)
         if len(vmscan.tasks) > TASKS_MAX:
             self.forget()
@@ -91,15 +84,6 @@ class ReclaimLives:
                     )
                 )
             tally.wrong.clear()
-
-    def reclaimed_before(self, number: int) -> bool:
-        """Whether a task had to reclaim memory itself before the event of this number."""
-        first = self.judge.first.get(b"mm_vmscan_direct_reclaim_begin")
-        return first is not None and first < number
-
-    def short(self, number: int) -> bool:
-        """Whether kswapd was awake, or a task reclaimed memory itself, at the event of this number."""
-        return next((short for since, short in reversed(self.shortages) if since <= number), False)
 
     def excuse(self, reason: Reason, rows: Collection[str] = tuple(VMSCAN)) -> None:
         """What these relations found may have this reason: between CPUs nothing is known of the order of events, or

@@ -25,7 +25,7 @@ from .clauses import (
     Reason,
 )
 from .judging import Judge, Subject, Suspicion, stamp
-from .lines import FASTER, HEAD, NUMBERED, SETTING, SWITCHED_ON, WRITTEN, trace_lines
+from .lines import ASIDE, FASTER, NUMBERED, SETTING, SWITCHED_ON, UNKNOWN_CPU, WRITTEN, head_of, trace_lines
 from .lines import LOST as LOST_LINE
 from .objects import ObjectLives
 from .pages import Handler, PageLives
@@ -102,12 +102,14 @@ class TextChecker:
                     self._comment(line)
                     number = self.number
                     continue
-                match = HEAD.match(line)
-                if match is None and not number and SETTING.match(line):
-                    continue
+                match = head_of(line)
                 if match is None:
-                    raise InputError(f"{self.name}: event {number + 1} is not a line of a trace: {_shown(line)}", GIVE)
+                    self.number = number
+                    self._between(line)
+                    continue
             task, cpu, time, name = match.groups()
+            if not cpu:
+                cpu = UNKNOWN_CPU
             number += 1
             if time != last_time:
                 if time < last_time or len(time) != len(last_time):
@@ -161,6 +163,19 @@ class TextChecker:
             self.judge.unknown_reason = LOST
             self.judge.cannot_tell(TIME, LOST, int(written[2]) - int(written[1]))
 
+    def _between(self, line: bytes) -> None:
+        """A line that is no event: what perf says was lost, or the callers of the event before."""
+        between = ASIDE.match(line)
+        if between is None:
+            if self.number or not SETTING.match(line):
+                said = f"{self.name}: event {self.number + 1} is not a line of a trace: {_shown(line)}"
+                raise InputError(said, GIVE)
+            return
+        cpu, events, chunks = between.groups()
+        if events or chunks:
+            last = self.seen.get(b"%03d" % int(cpu), (0, b""))[0] if cpu else 0
+            self._lost(last, int(events or chunks))
+
     def _lost(self, number: int, count: int) -> None:
         """A CPU's events after the one of this number were lost."""
         self.judge.excuse_after(number)
@@ -178,7 +193,7 @@ class TextChecker:
     def _new_cpu(self, cpu: bytes, number: int) -> None:
         if len(self.seen) >= CPUS_MAX:
             raise InputError(f"{self.name}: event {number} is of more than {CPUS_MAX} CPUs", GIVE)
-        self.judge.several = bool(self.seen)
+        self.judge.several = bool(self.seen) or cpu == UNKNOWN_CPU
         if self.lossy and self.seen:
             # What this CPU did before was overwritten; from here on everything is there.
             self.judge.excuse_after(0)
@@ -197,10 +212,11 @@ class TextChecker:
         if time.count(b".") > 1 or not time.replace(b".", b"").isdigit():
             raise InputError(f"{self.name}: event {number} has the time {time.decode()}", GIVE)
         if not last:
-            self.judge.slack = 1 if b"." in time else None
+            # CPUs' clocks agree to a microsecond at best, however many digits are printed (`perf script --ns`).
+            self.judge.slack = 10 ** max(len(time.partition(b".")[2]) - 6, 0) if b"." in time else None
             return
         own = self.seen.get(cpu)
-        if own is not None and stamp(time) < stamp(own[1]):
+        if cpu != UNKNOWN_CPU and own is not None and stamp(time) < stamp(own[1]):
             self.judge.decide(
                 Suspicion(
                     TIME, number, line, ("cpu", int(cpu)), f"CPU {int(cpu)} at {time.decode()}",

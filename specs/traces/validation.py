@@ -15,12 +15,12 @@ from pathlib import Path
 from ...model.lang.errors import InputError
 from ...model.lang.verdict import Outcome, combine
 from ..contracts.contract import Clause
-from ..recorded.comparison import compare_recording
+from ..recorded.comparison import Fidelity, compare_recording
 from ..recorded.lru_comparison import TRACES, compare_lru, only_lru
 from ..recorded.states import OtherReleaseError, read_state
-from ..recorded.tally import INTERRUPT, ZONES, Difference, Row
+from ..recorded.tally import INTERRUPT, Difference, Row
 from ..snapshot.state_check import check_state_file
-from .clauses import CPUS, EXCUSES, SHORT
+from .clauses import BULK_ALLOCATED, CPUS, EXCUSES, PAGES_UNSEEN, SILENTLY_FREED
 from .explanation import Rejection, Where, explain
 from .judging import Subject, Suspicion
 from .lines import numbered_lines
@@ -184,7 +184,7 @@ def _states(directory: Path, trace: Path, text: TextChecker) -> tuple[StrengthRe
         if not only_lru(directory):
             exact = compare_recording(directory)
             unreached = exact.stopped_at is not None or exact.slabs_until is not None
-            rows += _followed((*exact.during, *exact.at_end), text)
+            rows += followed(exact, text)
             if exact.stopped_at is not None:
                 notes.append(f"too many differences: not followed after event {exact.stopped_at:,}")
             if exact.slabs_until is not None:
@@ -211,20 +211,23 @@ def _states(directory: Path, trace: Path, text: TextChecker) -> tuple[StrengthRe
     return replace(found, notes=tuple(notes)), [*strangers, *suspicions, *broken]
 
 
-def _followed(rows: Sequence[Row], text: TextChecker) -> list[Row]:
-    """The rows. But nothing that differs can be told from where the lock-step cannot be followed: the model took
-    another zone while memory was short, or anything else in the turmoil after tasks had to reclaim it (a CPU's lists
-    are locked by another one, and drained by it); or the order of a free and an interrupt's free is not recorded."""
-    differing = [(one.line, row.what, one.reason) for row in rows for one in row.wrong if one.line]
+def followed(exact: Fidelity, text: TextChecker) -> list[Row]:
+    """The rows. But nothing that differs can be told from where the lock-step cannot be followed, because of something
+    that has no event: each such thing is looked for, so that a difference without one is a violation."""
+    rows = [*exact.during, *exact.at_end]
+    differing = [(one.line, one.reason) for row in rows for one in row.wrong if one.line]
     if not differing:
-        return list(rows)
-    line, what, said = min(differing)
+        return rows
+    line, said = min(differing)
+    needed = (PAGES_UNSEEN, BULK_ALLOCATED, SILENTLY_FREED) if b"kmalloc" in text.judge.counts else (PAGES_UNSEEN,)
+    unrecorded = next((one.text for one in needed if not text.judge.shown(one)), "")
     if said == INTERRUPT:
         reason = said
-    elif (what == ZONES and text.reclaim.short(line)) or text.reclaim.reclaimed_before(line):
-        reason = SHORT.text
     else:
-        return list(rows)
+        unseen = (one.reason for one in exact.unseen if one.first <= line <= one.last)
+        reason = next(unseen, unrecorded)
+    if not reason:
+        return rows
     return [
         replace(row, wrong=(), not_predicted=(*row.not_predicted, (reason, len(row.wrong)))) if row.wrong else row
         for row in rows
