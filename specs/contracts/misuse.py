@@ -78,6 +78,18 @@ class WithMisuses:
         """The contract's oracle, which does not know of misuses: they change nothing."""
         return MisuseOracle(self.inner.oracle(scope), self.interface.contract, self.declared)
 
+    def calls(self, scope: Scope, before: Sequence) -> Iterator[Operation]:
+        """What may come next without misuses, and every misuse; nothing where the contract cannot list its calls."""
+        plain = list(self.inner.calls(scope, before))
+        yield from plain
+        for kind in self.misuses if plain else ():
+            call = self.interface.contract.operations[kind]
+            if call.takes_block:
+                freed = (operation.block for operation in before if operation.kind == call.misuse)
+                yield from (Operation(kind, block) for block in freed)
+            else:
+                yield from misused(kind, call)
+
     def systematic(self) -> Iterator[tuple[Scope, Sequence]]:
         """Each misuse with each kind of block beside neighbours that may suffer; then what is tried without them."""
         scope = self.scopes[0]
@@ -117,9 +129,15 @@ def around(make: Operation, kind: str, contract: Contract) -> Iterator[Sequence]
         for freed in range(3):
             yield (make, make, make, Operation(call.misuse, freed), Operation(kind, freed), make, make, make)
         return
-    numbers = [(which,) * len(call.numbers) for which in range(FOREIGN_PLACES if call.numbers else 1)]
-    misused = [Operation(kind, None, given) for given in numbers]
-    yield (make, *misused, make, Operation(call.misuse, 0), *misused, make, make)
+    frees = misused(kind, call)
+    yield (make, *frees, make, Operation(call.misuse, 0), *frees, make, make)
+
+
+def misused(kind: str, call: Call) -> list[Operation]:
+    """A misuse that is not of a block, with every number that it may be given."""
+    return [
+        Operation(kind, None, (which,) * len(call.numbers)) for which in range(FOREIGN_PLACES if call.numbers else 1)
+    ]
 
 
 class MisuseOracle:
