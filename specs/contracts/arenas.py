@@ -69,6 +69,10 @@ class InArenas:
         """Drawn numbers to a sequence."""
         return self.workload(scope).program(draws, scope)
 
+    def closing(self, scope: Scope) -> Sequence:
+        """Calls that end a drawn sequence."""
+        return self.workload(scope).closing(scope)
+
     def systematic(self) -> Iterator[tuple[Scope, Sequence]]:
         """Every sequence in every arena; in the first pass each sequence once, in one arena after the other."""
         count = len(self.parts)

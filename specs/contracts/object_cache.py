@@ -340,8 +340,11 @@ class ObjectWorkload:
                 sketch.free_slab(draw.first)
             elif draw.kind != "free":
                 sketch.add(draw.kind)
-        sketch.add("statistics")
         return tuple(sketch.operations)
+
+    def closing(self, scope: Scope) -> Sequence:
+        """The counts."""
+        return (Operation("statistics"),) if "statistics" in self.offered else ()
 
     def systematic(self) -> Iterator[tuple[Scope, Sequence]]:
         """Every short sequence; walks over the contract's graph; fill, free in four orders and fill again."""
