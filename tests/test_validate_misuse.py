@@ -14,7 +14,7 @@ from kmemspec.model.lang.errors import InputError
 from kmemspec.specs.contracts import CONTRACTS, Finding, ValidateOptions, Validation, validate
 
 ADAPTERS = Path(__file__).parent / "adapters"
-QUICK = ValidateOptions(examples=8, seconds=3, example_seconds=4, max_findings=1, pages=4, orders=3)
+QUICK = ValidateOptions(examples=8, seconds=2, example_seconds=4, max_findings=1, pages=4, orders=3)
 PAGES, OBJECTS, HEAP = "page-allocator", "object-cache", "heap"
 CORRECT = {"Careful": PAGES, "Forgiving": PAGES, "CarefulObjects": OBJECTS, "CarefulBytes": HEAP}
 BROKEN = {
@@ -34,7 +34,7 @@ def run(name: str, contract: str, options: ValidateOptions = QUICK) -> Validatio
     return validate(contract, f"{ADAPTERS / 'misused.py'}:{name}", options)
 
 
-PROMPT = ("Careful", "CarefulObjects", "AcceptsDouble", "Mangles", "TwiceFreeObjects")
+PROMPT = ("Careful", "AcceptsDouble", "TwiceFreeObjects")
 """Those that are tried in every run of the tests."""
 
 
@@ -86,7 +86,7 @@ def test_the_reproducers_fail_and_pass_once_the_bug_is_mended(names: tuple[str, 
 
 
 def test_nothing_is_misused_that_was_not_declared() -> None:
-    options = ValidateOptions(examples=8, seconds=5, pages=4, orders=2)
+    options = ValidateOptions(examples=5, seconds=1, pages=2, orders=2)
     validation = validate(PAGES, f"{ADAPTERS / 'buddy.py'}:Buddy", options)
     assert "misuses" not in validation.coverage
     assert validation.findings == ()
@@ -105,7 +105,7 @@ def test_every_contract_that_hands_out_blocks_knows_the_same_misuses() -> None:
 
 def lines(name: str, **changes: object) -> Validation:
     """Validate the program with that thing wrong."""
-    options = ValidateOptions(examples=3, seconds=3, pages=4, orders=2, max_findings=1, **changes)  # type: ignore[arg-type]
+    options = ValidateOptions(examples=2, seconds=2, pages=4, orders=2, max_findings=1, **changes)  # type: ignore[arg-type]
     return validate(PAGES, f'command:{sys.executable} -S {ADAPTERS / "hostile_lines.py"} "{name}"', options)
 
 
@@ -133,6 +133,7 @@ def test_a_program_that_accepts_what_it_says_to_reject_is_found(name: str, kind:
     assert finding.message.startswith(kind)
 
 
+@pytest.mark.slow
 def test_what_a_program_declares_is_overridden_and_nonsense_is_one_line() -> None:
     undefined = dict.fromkeys(("free_null", "double_free", "foreign_free"), "undefined")
     assert lines("accepts twice", declare=undefined).findings == ()

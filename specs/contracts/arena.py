@@ -10,15 +10,28 @@ import ctypes
 import mmap
 from collections.abc import Callable
 
+from .arenas import GAP, regions_of
+
 PAGE = mmap.PAGESIZE
 PROT_NONE = 0
 
 
 class Arena:
-    """`size` bytes at `address`, which is `phase` behind a multiple of `align`; filled; guarded on both sides."""
+    """`size` bytes at `address`, which is `phase` behind a multiple of `align`; filled; guarded on both sides, and
+    between its `regions` (where each begins, and its bytes)."""
 
-    def __init__(self, size: int, align: int, phase: int, garbage: bool, wall: bool, guard: int) -> None:
+    def __init__(
+        self,
+        size: int,
+        align: int,
+        phase: int,
+        garbage: bool,
+        wall: bool,
+        guard: int,
+        regions: tuple[tuple[int, int], ...] = (),
+    ) -> None:
         self.size = size
+        self.regions = regions or ((0, size),)
         lead = max(align, PAGE) + PAGE
         room = (lead + size + 2 * PAGE + align) // PAGE * PAGE + PAGE
         self.memory = mmap.mmap(-1, room)
@@ -34,8 +47,9 @@ class Arena:
             self.address = (origin + PAGE + align - 1) // align * align + phase
         self.start = self.address - origin
         behind = min(guard, ceiling - self.address - size) if wall else guard
-        self.guards = ((self.start - guard, guard), (self.start + size, behind))
-        self.pattern = bytes((x * 91 + 165) & 0xFF for x in range(max(guard, 1)))
+        gaps = ((self.start + begin - GAP, GAP) for begin, _ in self.regions[1:])
+        self.guards = ((self.start - guard, guard), (self.start + size, behind), *gaps)
+        self.pattern = bytes((x * 91 + 165) & 0xFF for x in range(max(guard, GAP)))
         if garbage:
             self.memory[self.start : self.start + size] = (bytes(range(255, 0, -1)) * (size // 255 + 1))[:size]
         for place, length in self.guards:
@@ -47,8 +61,9 @@ class Arena:
         return self.address + self.size
 
     def contains(self, address: int, size: int) -> bool:
-        """Do these bytes lie in the arena?"""
-        return self.address <= address and address + size <= self.end
+        """Do these bytes lie in a region of the arena?"""
+        at = address - self.address
+        return any(begin <= at and at + size <= begin + length for begin, length in self.regions)
 
     def check(self, say: Callable[..., None]) -> None:
         """Are the guard bytes untouched? Says the first that is not, by its offset from the arena's start."""
@@ -67,4 +82,5 @@ def make_arena(scope: dict[str, int], bytes_needed: int, guard: int) -> Arena | 
         return None
     size = scope["arena"] or bytes_needed
     phase, garbage, wall = (scope.get(name, 0) for name in ("phase", "garbage", "wall"))
-    return Arena(size, scope.get("align", PAGE), phase, bool(garbage), bool(wall), guard)
+    regions = regions_of({**scope, "arena": size})
+    return Arena(size, scope.get("align", PAGE), phase, bool(garbage), bool(wall), guard, regions)

@@ -11,6 +11,23 @@ from collections.abc import Callable, Iterator, Mapping
 from .interface import Attempt, Oracle, Scope, Workload
 from .sequences import Draw, Operation, Sequence
 
+GAP = 64
+"""Bytes between two regions of an arena, which belong to neither; regions begin at multiples of that."""
+
+
+def regions_of(scope: Scope) -> tuple[tuple[int, int], ...]:
+    """Where the regions of an arena begin, and their bytes: parts of nearly the same size, or the arena as a whole."""
+    size, count = scope.get("arena", 0), scope.get("regions", 1)
+    step = size // count // GAP * GAP
+    ends = [*(step * number - GAP for number in range(1, count)), size]
+    return tuple((step * number, end - step * number) for number, end in enumerate(ends))
+
+
+def within(scope: Scope, at: int, size: int) -> bool:
+    """Do these bytes lie whole in a region of the arena?"""
+    return any(start <= at and at + size <= start + length for start, length in regions_of(scope))
+
+
 PLACEMENT = frozenset({"align", "phase", "garbage", "wall"})
 
 
@@ -51,6 +68,10 @@ class InArenas:
     def program(self, draws: list[Draw], scope: Scope) -> Sequence:
         """Drawn numbers to a sequence."""
         return self.workload(scope).program(draws, scope)
+
+    def closing(self, scope: Scope) -> Sequence:
+        """Calls that end a drawn sequence."""
+        return self.workload(scope).closing(scope)
 
     def systematic(self) -> Iterator[tuple[Scope, Sequence]]:
         """Every sequence in every arena; in the first pass each sequence once, in one arena after the other."""

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from .arenas import GAP, regions_of
 from .blocks import foreign_place
 from .contract import Call, Contract
 from .description import OUT, CCall, Description, bytes_of, signature, type_of
@@ -101,7 +102,7 @@ HELPER void accept(int i, intptr_t raw, size_t size, size_t alignment, uintptr_t
 {{
 	unsigned char *at = place(raw);
 	uintptr_t start = (uintptr_t)at, end = start + (size ? size : 1);
-	if (ARENA && (start < (uintptr_t)base || start + size > (uintptr_t)base + ARENA))
+	if (ARENA && !in_a_region(start - (uintptr_t)base, size))
 		fail("block is not within the arena", i);
 	if ((start - HEADER - origin) % alignment)
 		fail("block is not aligned", i);
@@ -188,7 +189,9 @@ int main(void)
 	return !(WIFEXITED(status) && WEXITSTATUS(status) == 42);
 }}
 """
-ARENA_TEXT = """static size_t behind = GUARD;
+ARENA_TEXT = """enum { REGIONS = {count}, GAP = {gap} };
+static const size_t regions[REGIONS][2] = { {regions} };     /* where each begins in the arena, and its bytes */
+static size_t behind = GUARD;
 static unsigned char guard(size_t k) { return (unsigned char)(k * 91 + 165); }
 
 /* The arena as the checker made it: its place, what it is filled with, guard bytes around it. */
@@ -212,6 +215,17 @@ static void make_arena(void)
 		base[k - GUARD] = guard(k);
 	for (size_t k = 0; k < behind; k++)
 		base[ARENA + k] = guard(k);
+	for (int r = 1; r < REGIONS; r++)
+		for (size_t k = 0; k < GAP; k++)
+			base[regions[r][0] - GAP + k] = guard(k);
+}
+
+HELPER int in_a_region(size_t at, size_t size)
+{
+	for (int r = 0; r < REGIONS; r++)
+		if (at <= ARENA && at >= regions[r][0] && at + size <= regions[r][0] + regions[r][1])
+			return 1;
+	return 0;
 }
 
 HELPER void check_guards(void)
@@ -219,6 +233,10 @@ HELPER void check_guards(void)
 	for (size_t k = 0; k < GUARD; k++)
 		if (base[k - GUARD] != guard(k) || (k < behind && base[ARENA + k] != guard(k)))
 			fail("something is written outside the arena", 0);
+	for (int r = 1; r < REGIONS; r++)
+		for (size_t k = 0; k < GAP; k++)
+			if (base[regions[r][0] - GAP + k] != guard(k))
+				fail("something is written between two regions", 0);
 }
 """
 FAILURE = "HELPER intptr_t {name}(intptr_t raw) {{ return {test} ? NONE : raw; }}"
@@ -242,7 +260,10 @@ HELPER void check_slab(int i)
 }
 """
 NO_SLABS = "HELPER void check_slab(int i) { (void)i; }\n"
-NO_ARENA = "static void make_arena(void) { }\nHELPER void check_guards(void) { }\n"
+NO_ARENA = """static void make_arena(void) { }
+HELPER int in_a_region(size_t at, size_t size) { return at + size > 0; }
+HELPER void check_guards(void) { }
+"""
 
 
 def c_text(contract: Contract, search: Search, failure: Failure) -> str:
@@ -254,14 +275,17 @@ def c_text(contract: Contract, search: Search, failure: Failure) -> str:
     used: dict[str, tuple[CCall, Call | None]] = {
         kind: (description.calls[kind], contract.operations[kind]) for kind in kinds if kind in description.calls
     }
-    if description.init is not None:
-        used["init"] = (description.init, None)
+    used |= {name: (call, None) for name, call in (("init", description.init), ("add", description.add)) if call}
     steps = Steps(contract, search, failure, description).lines()
     failures = sorted({failure_test(description, kind) for kind in used})
     arena = ARENA_TEXT
-    for name in ("phase", "garbage", "wall"):
-        arena = arena.replace("{" + name + "}", str(scope.get(name, 0)))
     size = scope.get("arena", 0) or scope.get("pages", 0) * description.unit
+    regions = regions_of({**scope, "arena": size})
+    texts = {name: str(scope.get(name, 0)) for name in ("phase", "garbage", "wall")}
+    texts |= {"count": str(len(regions)), "gap": str(GAP)}
+    texts["regions"] = ", ".join(f"{{ {start}u, {length}u }}" for start, length in regions)
+    for name, text in texts.items():
+        arena = arena.replace("{" + name + "}", text)
     return HEAD.format(
         title=f"The {contract.name} contract, clause {broken.clause}: {contract.clause(broken.clause).statement}.",
         message=quoted(broken.message).replace("*/", "* /"),
@@ -327,17 +351,31 @@ def initialised(description: Description, scope: Mapping[str, int]) -> str:
     text = "\tcontext = room;\n" if description.context else ""
     if description.init is None:
         return text
-    arguments = ", ".join(role_text(role, scope, description, {}, "0") for role in description.init.arguments)
+
+    def given(call: CCall, region: int) -> str:
+        return ", ".join(role_text(role, scope, description, {}, "0", region) for role in call.arguments)
+
+    arguments = given(description.init, 0)
+    more = range(1, scope.get("regions", 1)) if description.add is not None else ()
+    added = "".join(f"\tadd_({given(description.add, region)});\n" for region in more if description.add is not None)
     pointer = "*" in description.init.type or not description.init.type
     assign = "context = " if pointer and not description.context else ""
-    return f"{text}\t{assign}init_({arguments});\n"
+    return f"{text}\t{assign}init_({arguments});\n{added}"
 
 
 def role_text(
-    role: str, scope: Mapping[str, int], description: Description, numbers: Mapping[str, int], block: str
+    role: str,
+    scope: Mapping[str, int],
+    description: Description,
+    numbers: Mapping[str, int],
+    block: str,
+    region: int = 0,
 ) -> str:
     """One argument as C."""
     texts = {"context": "context", "arena": "base", "end": "base + ARENA", "bytes": "ARENA"}
+    if scope.get("regions", 1) > 1:
+        begin, length = f"base + regions[{region}][0]", f"regions[{region}][1]"
+        texts |= {"arena": begin, "end": f"{begin} + {length}", "bytes": length}
     if role in texts:
         return texts[role]
     if role == OUT:

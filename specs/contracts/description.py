@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...model.lang.errors import InputError
+from .arenas import GAP
 from .contract import Call, Contract
 
 POINTERS = frozenset({"context", "arena", "end", "block"})
@@ -31,7 +32,7 @@ CALL_FORM = re.compile(rf"\s*{TYPE_FORM}(?P<name>[A-Za-z_]\w{{0,100}})\s*{ARGUME
 PREFIX_FORM = re.compile(r"[A-Za-z_]?\w{0,60}", re.ASCII)
 LARGEST_FILE = 1 << 16
 LARGEST_ARENA = 1 << 26
-MOST_VARIANTS = 24
+MOST_VARIANTS, MOST_REGIONS = 24, 16
 RESULT_TYPES = {"nothing": "void", "truth": "int", "number": "long"}
 FAILURES = ("NULL", "negative", "zero", "status", "never")
 """How a call says that it failed; else by a number of its own, such as -1."""
@@ -39,9 +40,9 @@ NUMBER_FORM = re.compile(r"-?\d{1,18}|0x[0-9a-fA-F]{1,16}", re.ASCII)
 KEYS = {
     "": (
         *("contract", "library", "prefix", "cdef", "failure", "failures", "init", "context", "calls", "arena"),
-        *("declares", "block"),
+        *("declares", "block", "add"),
     ),
-    "arena": ("sizes", "align", "phases", "fills", "guard", "wall", "pages"),
+    "arena": ("sizes", "align", "phases", "fills", "guard", "wall", "pages", "regions"),
     "block": ("result", "unit", "header", "memory"),
 }
 
@@ -69,6 +70,7 @@ class Description:
     cdef: str = ""
     failure: str = "NULL"
     init: CCall | None = None
+    add: CCall | None = None
     context: int = 0
     result: str = "pointer"
     unit: int = 1
@@ -92,8 +94,8 @@ class Description:
     def from_plain(plain: Mapping[str, Any]) -> Description:
         """Back from JSON."""
         calls = {kind: c_call(call) for kind, call in plain["calls"].items()}
-        init = None if plain["init"] is None else c_call(plain["init"])
-        return Description(**{**plain, "calls": calls, "init": init, "variants": tuple(plain["variants"])})
+        once = {name: None if plain[name] is None else c_call(plain[name]) for name in ("init", "add")}
+        return Description(**{**plain, **once, "calls": calls, "variants": tuple(plain["variants"])})
 
 
 def c_call(plain: Mapping[str, Any]) -> CCall:
@@ -188,14 +190,15 @@ def read_description(path: str, contract: Contract) -> Description:
         raise top.wrong("prefix", f"is no symbol prefix: {prefix[:40]!r}", "give the letters before the names")
     arena = Table(path, "arena", top.values["arena"]) if "arena" in top.values else None
     block = Table(path, "block", top.values.get("block", {}))
-    init = parse_call(top.text("init", ""), f"{path}: init") if "init" in top.values else None
+    once = dict(read_once(top, prefix))
     description = Description(
         library=beside if "/" in given or os.path.exists(beside) else given,
         calls=dict(read_calls(Table(path, "calls", top.values.get("calls", {})), contract, prefix)),
         cdef=top.text("cdef", ""),
         failure=read_failure(top, "failure"),
         failures=dict(read_failures(Table(path, "failures", top.values.get("failures", {})), contract)),
-        init=None if init is None else CCall(prefix + init.name, init.type, init.arguments),
+        init=once.get("init"),
+        add=once.get("add"),
         context=top.number("context", 0, 0, 1 << 20),
         result=block.text("result", "pointer", ("pointer", "offset")),
         unit=block.number("unit", 1, 1, 1 << 24),
@@ -235,6 +238,14 @@ def read_calls(table: Table, contract: Contract, prefix: str) -> Iterator[tuple[
         raise table.wrong("calls", "is missing or empty", "write [calls] with one line for each operation")
 
 
+def read_once(top: Table, prefix: str) -> Iterator[tuple[str, CCall]]:
+    """The calls that make an instance."""
+    for name in ("init", "add"):
+        if name in top.values:
+            call = parse_call(top.text(name, ""), f"{top.path}: {name}")
+            yield name, CCall(prefix + call.name, call.type, call.arguments)
+
+
 def read_failure(table: Table, key: str) -> str:
     """One way to fail."""
     value = table.text(key, "NULL")
@@ -265,12 +276,17 @@ def read_variants(table: Table) -> Iterator[Mapping[str, int]]:
     if any(fill not in ("zero", "garbage") for fill in fills):
         raise table.wrong("fills", "has something else than zero and garbage", 'write fills = ["zero", "garbage"]')
     wall = int(table.truth("wall", False))
+    regions = table.number("regions", 1, 1, MOST_REGIONS)
+    if regions > 1 and min(sizes) < 2 * GAP * regions:
+        raise table.wrong("regions", f"need sizes of at least {2 * GAP * regions}", "give them, without pages = true")
+    parts = {"regions": regions} if regions > 1 else {}
     if len(sizes) * len(phases) * len(fills) > MOST_VARIANTS:
         raise table.wrong("sizes", f"times phases times fills is more than {MOST_VARIANTS}", "shorten the lists")
     for fill in fills:
         for phase in phases:
             for size in sizes:
-                yield {"arena": size, "align": align, "phase": phase, "garbage": int(fill == "garbage"), "wall": wall}
+                place = {"align": align, "phase": phase, "garbage": int(fill == "garbage"), "wall": wall}
+                yield {"arena": size, **parts, **place}
 
 
 def check_roles(path: str, description: Description, contract: Contract) -> None:
@@ -285,8 +301,15 @@ def check_roles(path: str, description: Description, contract: Contract) -> None
         made = description.failure_of(kind) == "status" and operation.result in ("block", "moved", "number")
         own |= {f"&{name}" for name in own if name != "block"} | ({OUT} if made or operation.takes_block else set())
         complain(f"{path}: calls.{kind}", call, own | PLACES)
-    if description.init is not None:
-        complain(f"{path}: init", description.init, {*PLACES, "guard"}, scope_numbers=True)
+    for name, once in (("init", description.init), ("add", description.add)):
+        if once is not None:
+            complain(f"{path}: {name}", once, {*PLACES, "guard"}, scope_numbers=True)
+    several = any("regions" in variant for variant in description.variants)
+    if several != (description.add is not None):
+        remedy = 'write both: regions = 2, and add = "my_add(context, arena, bytes)" for all but the first'
+        raise InputError(f"{path}: several regions of an arena and a call that adds one belong together", remedy)
+    if several and dict(description.declares).get("merges"):
+        raise InputError(f"{path}: merges is followed in one region only", "leave out merges, or regions")
 
 
 def complain(where: str, call: CCall, roles: set[str] | frozenset[str], scope_numbers: bool = False) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .arenas import regions_of, within
 from .contract import Call, Clause, Contract, Declaration, Declared
 from .judging import Broken, judge_memory
 from .misuse import MISUSE_CALLS, MISUSE_CLAUSE, MISUSE_DECLARATIONS
@@ -119,7 +120,8 @@ class HeapOracle:
 
     def __init__(self, declared: Declared, capacity: Capacity, scope: Mapping[str, int]) -> None:
         self.declared, self.capacity, self.largest = declared, capacity, capacity.largest
-        self.arena, self.phase = scope.get("arena", 0), scope.get("phase", 0)
+        self.scope, self.arena, self.phase = scope, scope.get("arena", 0), scope.get("phase", 0)
+        self.most = max(length for _, length in regions_of(scope)) if self.arena else ADDRESS_SPACE
         self.live: dict[int, Live] = {}
         self.batch: list[Operation] = []
         self.filling = True
@@ -148,7 +150,7 @@ class HeapOracle:
         size = requested(operation)
         if operation.kind == "calloc" and size > SIZE_MAX:
             return "calloc-overflow"
-        return "oversize-fails" if size > (self.arena or ADDRESS_SPACE) else None
+        return "oversize-fails" if size > self.most else None
 
     def must_succeed(self, operation: Operation) -> tuple[str, str] | None:
         """The clause that says that this call must not fail, and why."""
@@ -223,8 +225,9 @@ class HeapOracle:
         """A block came back: is it aligned and its own?"""
         size = requested(operation)
         block = Live(address, size)
-        if self.arena and not 0 <= address <= self.arena - size:
-            where = f"at offset {address} is not within the arena of {self.arena}"
+        if self.arena and not within(self.scope, address, size):
+            what = "a region of the arena" if self.scope.get("regions", 1) > 1 else "the arena"
+            where = f"at offset {address} is not within {what} of {self.arena}"
             return Broken("in-bounds", f"a block of {size} bytes {where}")
         alignment = alignment_of(size, self.declared)
         if operation.kind == "aligned_alloc":

@@ -117,6 +117,10 @@ class HeapWorkload:
         """Nothing: there are as many sizes as numbers."""
         return iter(())
 
+    def closing(self, scope: Mapping[str, int]) -> Sequence:
+        """Nothing: what can be seen is seen at each call."""
+        return ()
+
     def systematic(self) -> Iterator[tuple[Mapping[str, int], Sequence]]:
         """Sizes that cannot be met, by every function; every size alone, copied up and down; batches; exhaustion."""
         zero = self.declared["zero_size"] != "undefined"

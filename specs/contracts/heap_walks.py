@@ -49,6 +49,10 @@ class WalkedHeap:
         """As without walks."""
         return self.inner.calls(scope, before)
 
+    def closing(self, scope: Scope) -> Sequence:
+        """As without walks."""
+        return self.inner.closing(scope)
+
     def systematic(self) -> Iterator[tuple[Scope, Sequence]]:
         """What is tried without walks, which fails shortest, and then the walks."""
         yield from self.inner.systematic()

@@ -62,7 +62,10 @@ class Workload(Protocol):
         """A fresh oracle for one run."""
 
     def program(self, draws: list[Draw], scope: Scope) -> Sequence:
-        """Drawn numbers to a sequence."""
+        """Drawn numbers to a sequence; more draws only add to its end."""
+
+    def closing(self, scope: Scope) -> Sequence:
+        """Calls about no block that follow a drawn sequence, to see all that there is to be seen."""
 
     def systematic(self) -> Iterator[tuple[Scope, Sequence]]:
         """Sequences that are always tried."""

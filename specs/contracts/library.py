@@ -36,8 +36,9 @@ def load_library(setup: dict[str, Any]) -> tuple[Make, dict[str, Any]]:
     foreign = cffi.FFI()
     calls = dict(description.calls)
     operations: Mapping[str, Call | None] = {kind: interface.contract.operations[kind] for kind in calls}
-    every = {**operations, **({"init": None} if description.init else {})}
-    asked = {**calls, **({"init": description.init} if description.init else {})}
+    once = {name: call for name, call in (("init", description.init), ("add", description.add)) if call is not None}
+    every = {**operations, **dict.fromkeys(once)}
+    asked = {**calls, **once}
     try:
         foreign.cdef(description.cdef)
         declared_names = set(re.findall(r"(\w+)\s*\(", description.cdef))
@@ -143,6 +144,7 @@ class CAdapter:
         self.arena = make_arena(scope, scope.get("pages", 0) * description.unit, description.guard)
         self.memory = Memory(self.arena) if description.memory else None
         self.context: Any = foreign.NULL
+        self.region = (0, 0) if self.arena is None else self.arena.regions[0]
         self.blocks = Blocks(contract, scope, self.foreign_handle)
         if description.context:
             self.room = foreign.new("char[]", description.context)
@@ -153,6 +155,11 @@ class CAdapter:
                 if made == foreign.NULL:
                     raise RuntimeError(f"{description.init.name} returned NULL")
                 self.context = made
+        if description.add is not None and self.arena is not None:
+            for region in self.arena.regions[1:]:
+                self.region = region
+                functions["add"](*self.arguments(description.add, {}, None))
+            self.region = self.arena.regions[0]
 
     def perform(self, index: int, kind: str, block: int | None, arguments: list[int], say: Callable[..., None]) -> None:
         """Make one call, say its value, then use the memory and say what was wrong with it."""
@@ -289,9 +296,10 @@ class CAdapter:
             pointer = self.description.result == "pointer"
             return self.foreign.cast("void *", block) if pointer else block
         if role in ("arena", "end") and self.arena is not None:
-            return self.foreign.cast("void *", self.arena.address if role == "arena" else self.arena.end)
+            begin = self.arena.address + self.region[0]
+            return self.foreign.cast("void *", begin + (self.region[1] if role == "end" else 0))
         if role == "bytes" and self.arena is not None:
-            return self.arena.size
+            return self.region[1]
         if role in numbers:
             return numbers[role]
         if role in ("count", "size") and "order" in numbers:

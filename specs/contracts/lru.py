@@ -94,6 +94,8 @@ WALK = 40
 WALKS_MAX = 150
 """Walks over a graph that is larger than it takes for an LRU (20 walks) are cut here; the coverage says so."""
 KEYS_MAX = 256
+CLOSING_VALUES = 1 << 16
+"""Beyond the values of any sequence: those of the calls behind it are new, too."""
 EVICTED, DELETED, RESIZED, CLEARED, OVERWRITTEN = "evicted", "deleted", "resized", "cleared", "overwritten"
 CLAUSE_OF = {
     EVICTED: "eviction-order", DELETED: "deletion", RESIZED: "resize", CLEARED: "clear", OVERWRITTEN: "retention"
@@ -431,7 +433,7 @@ class LruWorkload:
         return LruOracle(self.declared, scope, self.machines[key], walked)
 
     def program(self, draws: list[Draw], scope: Scope) -> Sequence:
-        """Drawn numbers to a sequence; at its end every key is looked at."""
+        """Drawn numbers to a sequence."""
         sketch = LruSketch(self.offered, scope, self.options.operations * 2)
         for draw in draws:
             key = draw.first % scope["keys"]
@@ -446,6 +448,12 @@ class LruWorkload:
                 sketch.add("resize", max(least, draw.first % (scope["keys"] + 1)))
             else:
                 sketch.call(draw.kind, key)
+        return tuple(sketch.operations)
+
+    def closing(self, scope: Scope) -> Sequence:
+        """A look at every key."""
+        sketch = LruSketch(self.offered, scope, 0)
+        sketch.value = CLOSING_VALUES
         sketch.look_at_all(always=True)
         return tuple(sketch.operations)
 

@@ -113,6 +113,10 @@ class WithMisuses:
             sequence = sequence if operation is None else inserted(sequence, place, operation)
         return sequence
 
+    def closing(self, scope: Scope) -> Sequence:
+        """As without misuses."""
+        return self.inner.closing(scope)
+
     def drawn(self, draw: Draw, before: Sequence) -> Operation | None:
         """The misuse that a draw means after these calls; None if there is nothing to misuse yet."""
         call = self.interface.contract.operations[draw.kind]

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ...model.lang.errors import ScopeError
+from .arenas import within
 from .contract import Call, Clause, Contract, Declaration, Declared
 from .interface import Attempt, Interface, Scope
 from .judging import Broken, judge_memory
@@ -85,7 +86,7 @@ class ObjectOracle:
     ) -> None:
         self.declared, self.machine, self.tour, self.most = declared, machine, tour, most
         self.size = int(declared["size"])
-        self.arena = scope.get("arena", 0)
+        self.scope, self.arena = scope, scope.get("arena", 0)
         self.phase = scope.get("phase", 0)
         """Where the arena begins, modulo every alignment that can be declared; addresses are offsets in it."""
         self.slots = machine.machine.sizes["slots"]
@@ -181,7 +182,7 @@ class ObjectOracle:
             return Broken("aligned", f"an object at {at:#x}, which is no multiple of {alignment}")
         if not self.size and not 0 <= value < self.frames * self.slots:
             return Broken("in-slab", f"object {value} is in none of the {self.frames} slabs of {self.slots}")
-        if self.arena and not 0 <= value <= self.arena - extent:
+        if self.arena and not within(self.scope, value, extent):
             return Broken("in-bounds", f"the object at offset {value} is not within the arena of {self.arena} bytes")
         if self.slab_bytes and at // self.slab_bytes != (at + extent - 1) // self.slab_bytes:
             return Broken("in-slab", f"the object at {value:#x} reaches over the end of its slab")
@@ -339,7 +340,6 @@ class ObjectWorkload:
                 sketch.free_slab(draw.first)
             elif draw.kind != "free":
                 sketch.add(draw.kind)
-        sketch.add("statistics")
         return tuple(sketch.operations)
 
     def calls(self, scope: Scope, before: Sequence) -> Iterator[Operation]:
@@ -350,6 +350,10 @@ class ObjectWorkload:
         for kind in ("shrink", "statistics"):
             if kind in self.offered and not (before and before[-1].kind == kind):
                 yield Operation(kind)
+
+    def closing(self, scope: Scope) -> Sequence:
+        """The counts."""
+        return (Operation("statistics"),) if "statistics" in self.offered else ()
 
     def systematic(self) -> Iterator[tuple[Scope, Sequence]]:
         """Every short sequence; walks over the contract's graph; fill, free in four orders and fill again."""

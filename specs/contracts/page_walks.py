@@ -43,6 +43,10 @@ class WalkedPages:
         """As without walks."""
         return self.inner.program(draws, scope)
 
+    def closing(self, scope: Scope) -> Sequence:
+        """As without walks."""
+        return self.inner.closing(scope)
+
     def oracle(self, scope: Scope) -> Oracle:
         """The oracle; at the tiny scope the machine goes along."""
         oracle = self.inner.oracle(scope)

@@ -266,6 +266,10 @@ class PageWorkload:
         for block in unfreed(before):
             yield Operation("free", block)
 
+    def closing(self, scope: Mapping[str, int]) -> Sequence:
+        """Nothing: what can be seen is seen at each call."""
+        return ()
+
     def systematic(self) -> Iterator[tuple[Mapping[str, int], Sequence]]:
         """Every short sequence at tiny scopes; fill, free in four orders and refill at the others."""
         short = alternating(*(self.every_short(*scope) for scope in self.tiny))

@@ -160,7 +160,8 @@ class Search:
 
         def example(number: int, drawn: list[Draw]) -> None:
             scope = scopes[number]
-            sequence = self.allowed(self.workload.program(drawn, scope))
+            sequence = self.workload.program(drawn, scope)
+            sequence = self.allowed((*sequence, *self.workload.closing(scope)))
             known = (number, sequence)
             if known not in results:
                 if time.monotonic() >= (shrink_until[0] if target else self.deadline):

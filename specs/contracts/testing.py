@@ -73,7 +73,12 @@ class ContractTests:
         def step(self: Any, kind: str, first: int, second: int) -> None:
             self.run.step(Draw(kind, first, second))
 
+        def finish(self: Any) -> None:
+            if hasattr(self, "run"):
+                self.run.finish()
+
         body = {
+            "teardown": finish,
             "start": stateful.initialize(number=scopes)(start),
             "step": stateful.rule(kind=strategies.sampled_from(workload.kinds), first=numbers, second=numbers)(step),
         }
@@ -99,6 +104,7 @@ class Run:
         self.contract, self.oracle = interface.contract, workload.oracle(scope)
         self.draws: list[Draw] = []
         self.made = 0
+        self.broken = False
         try:
             self.adapter: Any = interface.adapt(factory, dict(scope), declared)
         except ValueError:
@@ -114,8 +120,22 @@ class Run:
             self.call(index, sequence[index])
         self.made = len(sequence)
 
+    def finish(self) -> None:
+        """Look at all that there is to be seen, if nothing was wrong until now; then end the instance."""
+        try:
+            for index, operation in enumerate(self.workload.closing(self.scope) if not self.broken else (), self.made):
+                self.call(index, operation)
+        finally:
+            getattr(self.adapter, "close", lambda: None)()
+
     def call(self, index: int, operation: Operation) -> None:
         """One call, judged as the checker judges it."""
+        self.broken = True
+        self.judged(index, operation)
+        self.broken = False
+
+    def judged(self, index: int, operation: Operation) -> None:
+        """One call; raises if it breaks a clause, or whatever the implementation raises."""
         answers: list[tuple[Any, ...]] = []
         arguments = list(operation.arguments)
         self.adapter.perform(index, operation.kind, operation.block, arguments, lambda *said: answers.append(said))
