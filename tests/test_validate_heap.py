@@ -20,7 +20,7 @@ BUGS = {
     "WRAPS": {"oversize-fails", "usable", "disjoint", "contents"},
     "SHORT": {"contents", "disjoint", "usable"},
     "MISALIGNED": {"aligned"},
-    "SCRIBBLES": {"contents", "survives", "disjoint"},
+    "SCRIBBLES": {"contents", "survives", "disjoint", "realloc-prefix"},
     "NEVER_MERGES": {"capacity"},
     "CALLOC_OVERFLOW": {"calloc-overflow"},
     "NOT_ZEROED": {"calloc-zeroed"},

@@ -41,6 +41,8 @@ def _finding(number: int, finding: Finding) -> list[str]:
         lines.append("  with " + ", ".join(f"{printable(name)}={value}" for name, value in finding.scope.items()))
     if not finding.deterministic:
         lines.append("  not deterministic: a fresh process did not show it again")
+    if finding.shortest:
+        lines.append("  every shorter sequence of calls was tried here: none of them shows it")
     width = max((len(record.call) for record in finding.sequence), default=0)
     for step, record in enumerate(finding.sequence, 1):
         last = step == len(finding.sequence)
