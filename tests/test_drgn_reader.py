@@ -1,7 +1,8 @@
 """Taking a state with drgn, on a stand-in for drgn's program that serves the structures of a recorded state.
 
 The stand-in has the members that the walk reads, as objects: it shows that the walk puts together what a state is made
-of, not that a kernel's structures have these names; drgn and a kernel are not needed here.
+of, not that a kernel's structures have these names; drgn and a kernel are not needed here. That they have is shown by a
+state that drgn took from a dump of a real kernel (data/snapshots/drgn).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from kmemspec.cli import main
+from kmemspec.specs.recorded.states import read_state
 from kmemspec.specs.snapshot.drgn_reader import (
     PAGE_TYPE_BASE,
     PAGEBLOCK_BITS,
@@ -24,8 +26,11 @@ from kmemspec.specs.snapshot.drgn_reader import (
     Tools,
     drgn_tools,
 )
+from kmemspec.specs.snapshot.state_check import check_state_file
+from kmemspec.specs.snapshot.texts import read_buddyinfo, read_slabinfo
 
 RECORDINGS = Path(__file__).parent / "data" / "recordings"
+TAKEN = Path(__file__).parent / "data" / "snapshots" / "drgn"
 RANDOM = 0x5DEECE66D1234567
 Data = dict[str, Any]
 
@@ -82,8 +87,8 @@ def counter(value: int) -> Struct:
 class Program:
     """What the walk asks drgn's Program for, of one recorded state."""
 
-    def __init__(self, state: Data) -> None:
-        self.state = state
+    def __init__(self, state: Data, cgroups: bool = False) -> None:
+        self.state, self.cgroups = state, cgroups
         self.base = int(state["page_offset_base"], 16)
         self.words: dict[int, int] = {}
         self.pages = [self._page(pfn) for pfn in range(state["max_pfn"] + 1)]
@@ -221,8 +226,7 @@ class Program:
 
     def _variables(self) -> Data:
         state = self.state
-        lists = [self.on_list("lru", pfns) for pfns in state["lru"].values()]
-        lruvec = Struct(lists=lists, anon_cost=state["lru_total_cost"][0], file_cost=state["lru_total_cost"][1])
+        lruvec = self._lruvec(slice(0) if self.cgroups else slice(None), not self.cgroups)
         node = Struct(node_zones=[*map(self._zone, state["zones"]), Struct(present_pages=0)], __lruvec=lruvec,
                       nr_zones=len(state["zones"]) + 1,
                       vm_stat=[counter(value) for value in state["node_vm_stat"].values()])  # fmt: skip
@@ -247,7 +251,25 @@ class Program:
             "vm_event_states": [Struct(event=events if cpu == first else [0] * len(events)) for cpu in state["cpus"]],
             "slab_caches": Head("struct kmem_cache", "list", self.caches),
             "lru_gen_caps": [Struct(key=Struct(enabled=counter(int(state["lrugen_enabled"]))))],
+            **({"root_mem_cgroup": self._cgroups()} if self.cgroups else {}),
         }  # fmt: skip
+
+    def _lruvec(self, part: slice, costs: bool) -> Struct:
+        """Some of the pages of each list."""
+        lists = [self.on_list("lru", pfns[part]) for pfns in self.state["lru"].values()]
+        anon, file = self.state["lru_total_cost"] if costs else (0, 0)
+        return Struct(lists=lists, anon_cost=anon, file_cost=file)
+
+    def _cgroups(self) -> Struct:
+        """The first page of each list is the root's, the next three are of a group in a group in it, and the rest of
+        that group's neighbour."""
+
+        def group(part: slice, costs: bool, *below: Struct) -> Struct:
+            children = Head("struct cgroup_subsys_state", "sibling", list(below))
+            return Struct(1, css=Struct(children=children), nodeinfo=[Struct(lruvec=self._lruvec(part, costs))])
+
+        inner = group(slice(1, 4), False)
+        return group(slice(1), False, group(slice(4, None), True), group(slice(0), False, inner))
 
 
 def tools(prog: Program) -> Tools:
@@ -257,6 +279,8 @@ def tools(prog: Program) -> Tools:
         yield from found
 
     def cast(type_: str, pointer: Struct) -> Struct:
+        if type_ == "struct mem_cgroup *":
+            return pointer
         return prog.slabs[pointer.pfn] if type_ == "struct slab *" else prog.pages[pointer.pfn]
 
     class Page:
@@ -287,6 +311,44 @@ def test_what_is_taken_is_what_was_recorded(name: str) -> None:
     for part, value in recorded.items():
         assert taken[part] == value, part
     assert taken.keys() == recorded.keys()
+
+
+def test_folios_are_on_the_lists_of_their_memory_cgroups() -> None:
+    recorded = json.loads(gzip.decompress((RECORDINGS / "mid2" / "state_B.json.gz").read_bytes()))
+    prog = Program(recorded, cgroups=True)
+    taken = KernelReader(prog, tools(prog)).state()
+    assert taken["lru"] == recorded["lru"]
+    assert max(len(pfns) for pfns in taken["lru"].values()) > 4
+    assert taken["lru_total_cost"] == recorded["lru_total_cost"]
+
+
+@pytest.mark.slow
+def test_nothing_is_broken_in_a_state_that_drgn_took_from_a_real_kernel() -> None:
+    found = check_state_file(TAKEN / "state.json.gz")
+    assert [answer.identifier for answer in found.answers if answer.broken] == []
+    checked = {answer.identifier: answer.checked for answer in found.answers}
+    assert checked["B4"] > 50_000
+    assert checked["S3"] > 100_000
+
+
+def test_a_state_that_drgn_took_has_what_the_kernel_said_a_moment_before() -> None:
+    state = read_state(TAKEN / "state.json.gz")
+    caches = {cache.name: cache for cache in state.caches}
+    texts = read_slabinfo("slabinfo", (TAKEN / "slabinfo").read_bytes())
+    assert [one.name for one in texts if one.name not in caches] == []
+    equal = [
+        one.name
+        for one in texts
+        if (one.num_slabs, one.num_objs) == (caches[one.name].nr_slabs, caches[one.name].total_objects)
+    ]
+    assert len(equal) >= len(texts) - 2
+    for one in texts:
+        assert (one.pagesperslab, one.objperslab) == (1 << caches[one.name].oo[0], caches[one.name].oo[1])
+    buddyinfo = read_buddyinfo("buddyinfo", (TAKEN / "buddyinfo").read_bytes())
+    for zone, counts in zip(state.zones, buddyinfo.values(), strict=True):
+        assert counts == zone.nr_free
+    lists = json.loads(gzip.decompress((TAKEN / "state.json.gz").read_bytes()))["lru"]
+    assert len(lists["LRU_INACTIVE_ANON"]) > 4000
 
 
 def test_what_a_corrupt_kernel_has_is_taken_as_it_is() -> None:

@@ -31,7 +31,7 @@ from kmemspec.specs.traces.text import TextChecker
 from kmemspec.specs.traces.validation import followed
 
 RECORDING = Path(__file__).parent / "data" / "recordings" / "swap2-pages"
-LINES = 50_000
+LINES = 46_000
 MOVABLE = "GFP_HIGHUSER_MOVABLE|__GFP_COMP"
 
 
@@ -44,7 +44,8 @@ def recorded() -> tuple[KernelState, KernelState, Sequence[Operation]]:
         if event.line > LINES:
             break
         events.append(event)
-    return before, after, operations(between(events, before, after), before.page_offset_base)
+    done = operations(between(events, before, after), before.page_offset_base)
+    return before, after, [one for one in done if one.line < LINES - 300]  # those whose own events are all there
 
 
 def run(done: Sequence[Operation]) -> Replay:
@@ -67,8 +68,8 @@ def test_every_page_is_predicted_while_tasks_reclaim() -> None:
     done = recorded()[2]
     found = run(done)
     assert wrong(found) == []
-    assert found.tallies[tally.PAGES].right > 6000
-    assert found.tallies[tally.DRAINED].right > 4500
+    assert found.tallies[tally.PAGES].right > 5000
+    assert found.tallies[tally.DRAINED].right > 3000
     assert set(reasons(found, tally.ZONES)) == {tally.DRIFT}
     assert reasons(found, tally.ZONES)[tally.DRIFT] < found.tallies[tally.ZONES].right / 8
     # CPUs drain each other's lists, but the events soon show that no page has passed these by.
@@ -80,7 +81,7 @@ def test_every_page_is_predicted_while_tasks_reclaim() -> None:
 def test_a_wrong_event_is_found_after_tasks_have_reclaimed() -> None:
     """Where before everything that came later could not be told."""
     done = list(recorded()[2])
-    at = next(place for place, one in enumerate(done) if one.line > 46_000 and isinstance(one, AllocatePages))
+    at = next(place for place, one in enumerate(done) if one.line > 43_500 and isinstance(one, AllocatePages))
     moved = done[at] = replace(done[at], cpu=1 - done[at].cpu)
     found = run(done)
     first = min(one.line for one in wrong(found))

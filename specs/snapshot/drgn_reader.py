@@ -4,8 +4,8 @@ The one idea: the walk below is over the structures by their names in Linux 6.1,
 per-CPU variables and page frames; what comes out is the file that specs/recorded/states.py reads. drgn is imported only
 when a state is taken.
 
-What is tested is the walk, on a stand-in for drgn's program that serves the structures of a recorded state: taking a
-state from it gives that state back. It has not been run on a kernel by the project's tests.
+What the tests run is the walk, on a stand-in for drgn's program that serves the structures of a recorded state: taking
+a state from it gives that state back. A state that was taken from a dump of a real kernel is among their data.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from ..recorded.lru_states import BATCHES, LISTS
 from ..recorded.states import FORMAT, FRAMES_MAX
 from .places import pcp_order
 
+CGROUPS_MAX = 1 << 16
+COSTS = ("anon_cost", "file_cost")
 PAGE_SHIFT = 12
 PAGEBLOCK_ORDER = 9
 PAGEBLOCK_BITS, MIGRATETYPE_MASK = 4, 7
@@ -107,6 +109,7 @@ class KernelReader:
             raise InputError(f"the kernel has {self.max_pfn} page frames", f"states have at most {FRAMES_MAX}")
         self.page_offset_base = int(prog["page_offset_base"])
         self.node = prog["node_data"][0]
+        self.lruvecs = self._lruvecs()
         self.sections: dict[int, Any] = {}
         flags = self._enumerators("enum pageflags")
         self.bits = {name.removeprefix("PG_"): value for name, value in flags if name.startswith("PG_")}
@@ -135,7 +138,7 @@ class KernelReader:
                 self._pageblock(block) for block in range(-(-self.max_pfn >> PAGEBLOCK_ORDER))
             ],
             "lru": lru,
-            "lru_total_cost": [int(self._lruvec().anon_cost), int(self._lruvec().file_cost)],
+            "lru_total_cost": [sum(int(getattr(one, cost)) for one in self.lruvecs) for cost in COSTS],
             "lrugen_enabled": self._generational(),
             "lru_batches": {str(cpu): self._batches(cpu) for cpu in self.cpus},
             "node_vm_stat": self._counters("enum node_stat_item", self.node.vm_stat),
@@ -234,13 +237,29 @@ class KernelReader:
 
     # --- the LRU
 
-    def _lruvec(self) -> Any:
-        return self.node.member_("__lruvec")  # a name that Python would mangle
+    def _lruvecs(self) -> list[Any]:
+        """The node's lists, and those of each memory cgroup, which have all of its folios unless cgroups of memory are
+        switched off (folio_lruvec()): the root's, and of all below it."""
+        found = [self.node.member_("__lruvec")]  # a name that Python would mangle
+        try:
+            waiting = [self.prog["root_mem_cgroup"]]
+        except LookupError:
+            return found  # built without CONFIG_MEMCG
+        while waiting and len(found) <= CGROUPS_MAX:
+            group = waiting.pop()
+            if not int(group):
+                continue
+            found.append(group.nodeinfo[0].lruvec)
+            head = group.css.children.address_of_()
+            below = self.tools.list_for_each_entry("struct cgroup_subsys_state", head, "sibling")
+            # What a group has of each controller is the first member of what the controller keeps of it.
+            waiting += [self.tools.cast("struct mem_cgroup *", css) for css in islice(below, CGROUPS_MAX)]
+        return found
 
     def _lru_list(self, number: int) -> list[int]:
         if LISTS[number] == "LRU_UNEVICTABLE":  # it has no links: its pages are found by their flags
             return [pfn for pfn in range(self.max_pfn) if self._is_unevictable(pfn)]
-        return self._pages_on(self._lruvec().lists[number], "lru")
+        return [pfn for lruvec in self.lruvecs for pfn in self._pages_on(lruvec.lists[number], "lru")]
 
     def _is_unevictable(self, pfn: int) -> bool:
         flags = self._flags(pfn)
