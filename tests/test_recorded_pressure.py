@@ -12,6 +12,7 @@ from kmemspec.model.buddy import MIGRATE_MOVABLE
 from kmemspec.specs.recorded import comparison, tally
 from kmemspec.specs.recorded.comparison import Fidelity, compare_recording, compare_state
 from kmemspec.specs.recorded.ftrace import LINES_MAX, Event, KswapdSleep, KswapdWake, Other, read_trace
+from kmemspec.specs.recorded.lru_comparison import compare_lru
 from kmemspec.specs.recorded.machine import RecordedMachine, model
 from kmemspec.specs.recorded.operations import (
     AllocatePages,
@@ -22,10 +23,11 @@ from kmemspec.specs.recorded.operations import (
     between,
     operations,
 )
-from kmemspec.specs.recorded.page_replay import PageReplay
+from kmemspec.specs.recorded.page_replay import PageReplay, TurnedList
 from kmemspec.specs.recorded.replay import Replay, replay
 from kmemspec.specs.recorded.states import KernelState, read_state
 from kmemspec.specs.recorded.unseen import Unseen, unseen
+from kmemspec.specs.recorded.vmscan import FOLLOWED, KSWAPD, NOT_RECORDED
 from kmemspec.specs.traces.clauses import PAGES_UNSEEN
 from kmemspec.specs.traces.text import TextChecker
 from kmemspec.specs.traces.validation import followed
@@ -223,6 +225,34 @@ def test_the_order_of_a_turned_list_cannot_be_told_in_the_end() -> None:
 
 
 # --- what the reader of the events says of it
+
+
+@pytest.mark.parametrize(
+    ("blocks", "active", "recorded", "explained"),
+    [
+        ({1, 2, 3}, False, (9, 2, 3, 1, 8), True),
+        ({1, 2, 3}, False, (9, 3, 1, 2, 8), True),
+        ({1, 2, 3}, False, (9, 2, 1, 3, 8), False),  # not a turn
+        ({1, 2, 3}, False, (1, 2, 3, 8, 9), False),  # what was freed since turned with it
+        (set(), False, (1, 9, 2, 3, 8), False),
+        ({1, 2, 3}, False, (9, 7, 3, 1, 2), False),
+        ({1, 2, 3}, True, (2, 9, 1, 8, 3), True),  # it is still being turned, and blocks are freed meanwhile
+        ({1, 2, 3}, True, (2, 9, 1, 8, 7), False),
+    ],
+)
+def test_a_turn_explains_a_turned_list_alone(
+    blocks: set[int], active: bool, recorded: tuple[int, ...], explained: bool
+) -> None:
+    assert TurnedList(blocks, active).explains((9, 1, 2, 3, 8), recorded) is explained
+
+
+@pytest.mark.slow
+def test_with_fewer_kinds_of_events_less_can_be_told_and_nothing_is_broken() -> None:
+    """The recording has no isolations from lists, and not who called kswapd."""
+    found = compare_lru(RECORDING)
+    assert found.holds
+    untold = {row.what for row in found.during if NOT_RECORDED in dict(row.not_predicted)}
+    assert untold == {FOLLOWED, KSWAPD}
 
 
 def test_when_kswapd_may_have_ended() -> None:

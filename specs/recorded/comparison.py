@@ -193,8 +193,8 @@ def _compare_pages(state: _State, run: Replay, after: KernelState) -> None:
             for migratetype, blocks in enumerate(area[: machine.sizes["migratetypes"]]):
                 about = f"{zone.name}, order {order}, type {migratetype}"
                 found = machine.page_list(have.free_area[order].free_list[migratetype])
-                turned = migratetype == MIGRATE_MOVABLE and (number, order) in run.turned
-                if turned and blocks != found and sorted(blocks) == sorted(found):
+                turned = run.turned.get((number, order)) if migratetype == MIGRATE_MOVABLE else None
+                if turned is not None and blocks != found and turned.explains(found, blocks):
                     state.tallies[FREE_LISTS].not_predicted[TURNED] += 1
                 else:
                     state.compare(FREE_LISTS, about, blocks, found)

@@ -64,6 +64,17 @@ class TurnedList:
     blocks: set[int]
     active: bool
 
+    def explains(self, predicted: Sequence[int], recorded: Sequence[int]) -> bool:
+        """Whether what was recorded is the predicted list with those blocks, which are in a row, turned round."""
+        if self.active:
+            return sorted(predicted) == sorted(recorded)
+        places = [place for place, page in enumerate(predicted) if page in self.blocks]
+        if not places or recorded[places[0]] not in predicted:
+            return False
+        start, end, first = places[0], places[-1] + 1, predicted.index(recorded[places[0]])
+        turned = (*predicted[:start], *predicted[first:end], *predicted[start:first], *predicted[end:])
+        return start <= first < end and end - start == len(places) and turned == tuple(recorded)
+
 
 class PageReplay:
     """A machine, and how the predictions about it went."""

@@ -10,7 +10,7 @@ shrink_folio_list(), shrink_active_list(), shrink_lruvec(), do_try_to_free_pages
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,7 +64,12 @@ OPEN_AT_END = "the trace ends first"
 OTHER = "a memcg's or a node's own reclaim, or MADV_PAGEOUT, which have no such event"
 BUFFER_HEADS = "with too many buffer heads all zones are reclaimed"
 HUGE = "the last folio may be a huge page, of which all pages count"
+NOT_RECORDED = "the recording has no event of the kind that this begins with"
 UNEVICTABLE = "folios that are unevictable now go back without being counted"
+
+
+BEGINS_WITH: Mapping[str, type[Event]] = {FOLLOWED: LruIsolated, KSWAPD: KswapdCalled}
+"""What must be recorded at all for the others of a relation to be missed."""
 
 
 @dataclass
@@ -107,6 +112,7 @@ class Vmscan:
         self.counts: Counter[str] = Counter()  # what the events say of the counters, between the two states
         self.nameless = 0  # isolations there of which it is not known whether kswapd made them
         self.inside = False
+        self.seen: set[type[Event]] = set()
         self.isolated_lists: set[int] = set()  # between the two states
         self._readers: dict[type[Event], Callable[[_Task, Any], None]] = {
             LruIsolated: self._isolated, InactiveShrunk: self._inactive, ActiveShrunk: self._active,
@@ -135,6 +141,7 @@ class Vmscan:
     def read(self, event: Event, inside: bool) -> None:
         """`inside`: between the two states, where counters are compared."""
         self.inside = inside
+        self.seen.add(type(event))
         if isinstance(event, KswapdCalled):
             self.called = max(self.called or 0, event.order)
             return
@@ -173,6 +180,12 @@ class Vmscan:
         if self.others:
             for row in (OF_RECLAIM, PRIORITY, SUM):
                 self.tallies[row].excuse(OTHER)
+        for row in self.not_recorded():
+            self.tallies[row].excuse(NOT_RECORDED)
+
+    def not_recorded(self) -> list[str]:
+        """The relations of which the recording lacks the first half: it was made with fewer kinds of events."""
+        return [row for row, needed in BEGINS_WITH.items() if needed not in self.seen]
 
     def _isolated(self, task: _Task, event: LruIsolated) -> None:
         self.check(TAKEN, event, event.taken + event.skipped <= event.scanned,

@@ -15,7 +15,7 @@ from ..recorded.ftrace import MAX_ORDER, PageFreed
 from ..recorded.tally import Tally
 from ..recorded.vmscan import OF_RECLAIM, PRIORITY, SUM, Vmscan
 from ..recorded.vmscan_events import parsers
-from .clauses import OTHERS, VMSCAN, Reason
+from .clauses import NO_EVENTS, OTHERS, VMSCAN, Reason
 from .judging import Judge, Suspicion
 from .lines import CONTEXT
 from .pages import FRAMES_MAX, Handler, PageLives
@@ -99,7 +99,9 @@ class ReclaimLives:
         """Events were lost: count what was right, and begin anew."""
         self._add_up()
         self.others = self.others or self.vmscan.others
+        seen = self.vmscan.seen
         self.vmscan = Vmscan(self.pages.huge)
+        self.vmscan.seen = seen
         self.shrinking = False
 
     def _add_up(self) -> None:
@@ -112,6 +114,7 @@ class ReclaimLives:
     def finish(self) -> Mapping[Clause, Tally]:
         if self.others or self.vmscan.others:
             self.excuse(OTHERS, (OF_RECLAIM, PRIORITY, SUM))
+        self.excuse(NO_EVENTS, self.vmscan.not_recorded())
         self.vmscan.finish()
         self._add_up()
         return {clause: Tally(right=self.right[clause]) for clause in VMSCAN.values()}
