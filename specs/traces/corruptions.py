@@ -230,11 +230,12 @@ def _lists(state: Any, least: int) -> list[list[int]]:
 
 
 def _move(state: Any, choice: random.Random) -> bool:
-    lists = _lists(state, 2)
+    """A list is not turned round, which compaction does with no event: two of three or more change places."""
+    lists = _lists(state, 3)
     if not lists:
         return False
     blocks = choice.choice(lists)
-    blocks.append(blocks.pop(0))
+    blocks[0], blocks[1] = blocks[1], blocks[0]
     return True
 
 
@@ -292,7 +293,7 @@ def _retype(state: Any, choice: random.Random) -> bool:
 
 
 STATE_KINDS: tuple[StateCorruption, ...] = (
-    StateCorruption("state-list", "the first block of a free list is its last", _move),
+    StateCorruption("state-list", "the first block of a free list is behind the next", _move),
     StateCorruption("state-count", "a free list has one block less than its counter", _miscount),
     StateCorruption("state-pcp", "a page is missing from a CPU's list", _pcp),
     StateCorruption("state-object", "an object in use is free", _lose_object),
