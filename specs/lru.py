@@ -360,8 +360,7 @@ def isolated_counted(m: LruMachine) -> Clauses:
 
 @invariant("L5", origin="folio_batch_add_and_move(), folio_batch_init(); mlock_pagevec()")
 def batches_counted(m: LruMemory) -> Clauses:
-    """A batch holds folios in its first slots, and is never full between steps; so one that holds a single folio is
-    empty."""
+    """A batch holds folios in its first slots, and is never full between steps: one for a single folio is empty."""
     for cpu in indices(m.batch):
         for kind in indices(m.batch[cpu]):
             fbatch = m.batch[cpu][kind]
