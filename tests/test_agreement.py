@@ -113,11 +113,10 @@ def test_engines_agree(target: str, fault: str | None, scope: str, steps: int) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2, 4))
-def test_engines_agree_for_long(seed: int) -> None:
+def test_engines_agree_for_long() -> None:
     for target, fault, scope, steps in CASES:
         loaded = load(target, find(fault) if fault else None)
-        assert next(disagreements(loaded, scope, steps * 4, seed), None) is None
+        assert next(disagreements(loaded, scope, steps * 4, seed=2), None) is None
 
 
 # --- the same with a broken translation

@@ -50,7 +50,7 @@ BUGS = {
 """The twin and the bug: n for Dn, 100 + n for a second form of it. The calls of the minimal sequence, exactly."""
 QUICK = {("buddy", 1), ("buddy_heap", 11), ("slab", 15), ("lru", 22)}
 SECONDS = 30
-CORRECT_MINUTES = 0.8
+CORRECT_MINUTES = 0.4
 
 
 def build(directory: Path, twin: str, bug: int) -> str:
