@@ -184,6 +184,7 @@ def test_what_is_said_of_sizes_is_proved_for_a_real_machine() -> None:
     assert doubts("sizes", "x86-64", "prove") == {}
 
 
+@pytest.mark.slow
 def test_caches_come_and_go_in_a_scope_that_is_searched_at_once() -> None:
     assert doubts("cache", "three-objects", "explore") == {}
 

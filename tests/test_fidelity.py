@@ -76,7 +76,7 @@ def recorded(name: str) -> tuple[Any, Any, list[Operation]]:
 # --- the recordings
 
 
-@pytest.mark.parametrize("name", ["drv1", "mid1", "mid2"])
+@pytest.mark.parametrize("name", ["drv1", pytest.param("mid1", marks=pytest.mark.slow), "mid2"])
 def test_the_model_does_what_the_kernel_did(name: str) -> None:
     found = compare_recording(RECORDINGS / name)
     assert [difference for row in rows(found).values() for difference in row.wrong] == []

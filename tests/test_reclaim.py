@@ -43,6 +43,7 @@ def sizes_of(scope: str | None) -> dict[str, int]:
 # --- engines
 
 
+@pytest.mark.slow
 def test_all_states_of_a_small_scope_with_and_without_symmetry() -> None:
     """The states that the visited ones stand for are exactly those of the search without reduction."""
     reduced = explore(loaded().program, sizes_of("small"), stop_at_first=False)

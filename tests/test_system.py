@@ -29,6 +29,7 @@ def system() -> Loaded:
     return load("system")
 
 
+@pytest.mark.slow
 def test_all_states_of_the_default_scope(system: Loaded) -> None:
     """Every action fires, nothing is violated, and the reduction stands for all states."""
     found = explore(system.program, system.spec.resolve(), stop_at_first=False)
