@@ -112,7 +112,9 @@ class PageOracle:
             return "the block is free again"
         size = 1 << operation.arguments[0]
         run = f"an aligned run of {size} free page{'s' if size > 1 else ''}"
-        return f"{run}" if self.free.first_run(operation.arguments[0]) is not None else f"None: there is not {run}"
+        if self.free.first_run(operation.arguments[0]) is None:
+            return f"None: there is not {run}"
+        return run if self.linux is None else f"{run}: the one that Linux takes"
 
     def show(self, operation: Operation, value: int | None) -> str:
         """page 4, None, returned."""
